@@ -14,6 +14,7 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, d
 from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import week_told
 from kflare.flares.region_numbers import unassigned_rows
 from kflare.io.arrays import Float64Array
 from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named, reasons_text
@@ -64,8 +65,9 @@ def complete_rows(
         derived |= {name: np.array([of_time[time][name] for time in rows["time"]]) for name in XRAY_FEATURES}
     if flares is not None and not {*REGION_HISTORY, *DISK_HISTORY}.issubset(rows):
         numbers = pd.concat([*([] if past is None else [past.numbers]), region_numbers(rows)])
+        told = week_told(rows["time"], flares)
         for history in (numbered_history(rows, numbers, flares), disk_history(rows["time"], flares)):
-            derived |= {name: history[name].to_numpy() for name in history}
+            derived |= {name: np.where(told, history[name], np.nan) for name in history}
     lacking = {name: values for name, values in derived.items() if name not in rows}
     out = pd.concat([rows, pd.DataFrame(lacking, index=rows.index)], axis=1)
     return out if "missing" not in rows else out.assign(missing=_reasons(rows, out, flares, xray))
@@ -99,12 +101,14 @@ def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xr
         for text, time in zip(texts, rows["time"], strict=True):
             text.append(of_time[time])
     if not set(REGION_HISTORY).issubset(rows):
-        columns = np.array([*REGION_HISTORY, *([] if flares is not None else DISK_HISTORY)])
-        unknown = out.reindex(columns=columns).isna().to_numpy()
-        nameless = np.zeros(len(rows), bool) if flares is None else unassigned_rows(rows["time"], flares)
-        for text, lost, few in zip(texts, unknown, nameless, strict=True):
-            reason = "few flares of the list have a NOAA number" if few else "no NOAA number given"
-            text.append(reasons_text(dict.fromkeys(columns[lost], "no flare list given" if flares is None else reason)))
+        columns = np.array([*REGION_HISTORY, *DISK_HISTORY])
+        unknown, reasons = out.reindex(columns=columns).isna().to_numpy(), ["no flare list given"] * len(rows)
+        if flares is not None:
+            few, told = unassigned_rows(rows["time"], flares), week_told(rows["time"], flares)
+            why = np.where(few, "few flares of the list have a NOAA number", "no NOAA number given")
+            reasons = np.where(told, why, "the flare list does not tell of the week before").tolist()
+        for text, lost, reason in zip(texts, unknown, reasons, strict=True):
+            text.append(reasons_text(dict.fromkeys(columns[lost], reason)))
     for hours, bases in _BASES.items():
         names = [f"dt{hours:02d}{base}" for base in bases]
         names = [name for name in names if name in out and name not in rows]

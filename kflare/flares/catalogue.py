@@ -105,6 +105,8 @@ class FlareList:
     scale: FluxScale = "irradiance"
     """Of classes and fluxes: "irradiance", today's, or "operational", SWPC's of the time, 0.7 of it up to GOES-15
     (`kflare.sun.goes_scale`); else SettingError."""
+    told: tuple[tuple[datetime, datetime], ...] = ()
+    """Spans that it tells of, merged and in order, where its source says so (`kflare.flares.labels.spans_told`)."""
 
     def __post_init__(self) -> None:
         if self.scale not in FLUX_SCALES:
@@ -141,7 +143,8 @@ class FlareList:
 
     def between(self, t0: datetime, t1: datetime) -> "FlareList":
         """Flares that start in [t0, t1); both must be aware."""
-        return replace(self, table=self.table[within(self.table["start"], t0, t1)])
+        told = tuple((max(since, t0), min(until, t1)) for since, until in self.told if since < t1 and until > t0)
+        return replace(self, table=self.table[within(self.table["start"], t0, t1)], told=told)
 
     def as_irradiance(self) -> "FlareList":
         """The same flares on today's scale; itself, where it is on it already.

@@ -7,12 +7,16 @@ A window [begin, end) holds its begin but not its end. Training labels and the o
 computed here.
 """
 
+from collections.abc import Iterable
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
 from kflare.io.arrays import ArrayLike, BoolArray, Float64Array, IntArray
+from kflare.sun.times import DAY_SECONDS
 
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
@@ -20,7 +24,7 @@ LEAD_HOURS = 24.0
 # Seconds since 1970 stay below 2**33 until the year 2242, so a region's number fits above them in one int64 key.
 _REGION_SHIFT = 1 << 34
 
-_HALF_YEAR = pd.Timedelta(days=182)
+_HALF_YEAR, _SLACK = pd.Timedelta(days=182), pd.Timedelta(days=2)
 
 
 def in_seconds(times: pd.Series | pd.DatetimeIndex) -> IntArray:
@@ -124,17 +128,43 @@ def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float 
     first, last = flares.span
     end = pd.DatetimeIndex(times).max() + pd.Timedelta(hours=window_hours)
     begin = pd.DatetimeIndex(times).min()
-    # A quiet Sun rests for days, an active one does not: the list may end earlier than the windows by its own longest
-    # gap of the half year before its end, and begin later likewise.
-    start = flares.table["start"]
-    slack = pd.Timedelta(days=2) + _longest_gap(start[start > last - _HALF_YEAR])
-    early = pd.Timedelta(days=2) + _longest_gap(start[start < first + _HALF_YEAR])
-    if begin < first - early or end > last + slack:
+    told = spans_told(flares)
+    if begin < told[0][0] - _SLACK or end > told[-1][1] + _SLACK:
         need = f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
         raise DataError(
             f"`flares`: {flares.source} covers {first:%Y-%m-%d} to {last:%Y-%m-%d}, but the samples need {need}"
         )
 
 
-def _longest_gap(start: pd.Series) -> pd.Timedelta:
-    return start.diff().max() if len(start) > 1 else pd.Timedelta(0)
+def spans_told(flares: FlareList) -> tuple[tuple[datetime, datetime], ...]:
+    """Spans that a list tells of, in order: as its source says, else from its first flare to its last.
+
+    To these comes its own longest gap of the half year at that end: a quiet Sun rests for days, an active one does not.
+    """
+    if flares.told or flares.table.empty:
+        return flares.told
+    start, (first, last) = flares.table["start"], flares.span
+    ends = start[start < first + _HALF_YEAR], start[start > last - _HALF_YEAR]
+    early, late = (part.diff().fillna(pd.Timedelta(0)).max() for part in ends)
+    return ((first - early, last + late),)
+
+
+def week_told(times: pd.Series, flares: FlareList) -> BoolArray:
+    """Whether a list tells of the week before each of N times (UTC), all but half a day at most, bool (N,).
+
+    Where it does not, no flare told of is not no flare: past flares are not known.
+    """
+    until, untold = in_seconds(times), np.full(len(times), 7 * DAY_SECONDS)
+    for span in spans_told(flares):
+        begin, end = in_seconds(pd.DatetimeIndex(span))
+        untold -= np.clip(np.minimum(until, end) - np.maximum(until - 7 * DAY_SECONDS, begin), 0, None)
+    return untold <= DAY_SECONDS / 2
+
+
+def merged_spans(spans: Iterable[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
+    """Spans of time that overlap or touch as one, in order."""
+    merged: list[tuple[datetime, datetime]] = []
+    for since, until in sorted(spans):
+        before = merged.pop() if merged and since <= merged[-1][1] else (since, until)
+        merged.append((before[0], max(until, before[1])))
+    return tuple(merged)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches
+from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, week_told
 from kflare.io.arrays import BoolArray, IntArray
 from kflare.io.table_file import numbers
 from kflare.sun.times import DAY_SECONDS
@@ -101,16 +101,19 @@ def unassigned_rows(times: pd.Series, flares: FlareList) -> BoolArray:
 
 
 def unassigned_note(times: pd.Series, flares: FlareList) -> str:
-    """At how many times the history of regions lacks flares, why, and what to do, in a line; "" if at none."""
-    unknown = int(unassigned_rows(times, flares).sum())
-    if not unknown:
-        return ""
-    named = flares.table["noaa"][reaches(flares.table["flux"], "C")].notna()
-    return (
-        f"{flares.source} names the region of {named.sum()} of its {len(named)} flares of class C and above, too "
-        f"few before {unknown} of {len(times)} rows: their flare history is not known; give a list with NOAA's region "
-        "numbers, such as SWPC's daily events (kflare fetch flares)"
-    )
+    """At how many times past flares are not known, why, and what to do, in a line; "" if at none."""
+    notes, rows = [], f"of {len(times)} rows: their"
+    if unknown := int(unassigned_rows(times, flares).sum()):
+        named = flares.table["noaa"][reaches(flares.table["flux"], "C")].notna()
+        notes.append(
+            f"{flares.source} names the region of {named.sum()} of its {len(named)} flares of class C and above, too "
+            f"few before {unknown} {rows} flare history is not known; give a list with NOAA's region numbers, such as "
+            "SWPC's daily events (kflare fetch flares)"
+        )
+    if untold := int((~week_told(times, flares)).sum()):
+        why = f"{flares.source} does not tell of all the week before {untold}"
+        notes.append(f"{why} {rows} past flares are not known; give a list that does")
+    return "; ".join(notes)
 
 
 def require_assigned(times: pd.Series, flares: FlareList) -> None:

@@ -19,6 +19,7 @@ import pandas as pd
 from kflare import __version__
 from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import week_told
 from kflare.flares.region_numbers import unassigned_note
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics, probability_of_larger
@@ -136,12 +137,12 @@ def run_cycle(
 def _forecast(
     issue: datetime, settings: ForecastSettings, inputs: CycleInputs, ledger: Ledger, log: EventLog
 ) -> tuple[Cycle, MeasuredDisk | None]:
-    flares, recent = None, False
+    flares = None
     try:
-        flares, recent = past_flares(issue, settings, ledger)
+        flares = past_flares(issue, settings, ledger)
     except KflareError as error:
         log("no flare list", reason=str(error))
-    disk, reasons = _measured(inputs, flares if recent else None, settings, ledger, log)
+    disk, reasons = _measured(inputs, flares, settings, ledger, log)
     answers = Answers()
     draft: _Draft | None = None
     if disk is not None:
@@ -150,7 +151,8 @@ def _forecast(
             values["failures"] = failures
         # The page names the models that failed; the servers' own words, with their addresses, are for the log.
         remarks += [f"{model} did not answer" for model in failures]
-        remarks += ["past flares are not known, as no list tells of the last week"] * (not recent)
+        if flares is None or not week_told(pd.Series([issue]), flares).all():
+            remarks.append("past flares are not known, as no list tells of the last week")
         if draft is not None:
             draft.remarks += remarks
             _complete(draft, issue, flares, settings)

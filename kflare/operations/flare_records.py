@@ -4,7 +4,6 @@ A class that is corrected later (paper 2, section 4.2: C9.9 became M1.0) adds a 
 the newest one, and what was known at any earlier moment can still be asked for.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +14,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_fluxes
-from kflare.flares.labels import reaches
+from kflare.flares.labels import merged_spans, reaches
 from kflare.io.arrays import BoolArray
 from kflare.operations import schema
 from kflare.sun.times import microseconds
@@ -42,7 +41,7 @@ class Current:
 
     def flare_list(self) -> FlareList:
         """The flares as a list, without places."""
-        return FlareList(self.table.drop(columns="revision"), "the ledger", {})
+        return FlareList(self.table.drop(columns="revision"), "the ledger", told=self.covered)
 
 
 def record_flares(
@@ -126,14 +125,3 @@ def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[_Key, d
         own = {"peak": peak, "end": end, "goes_class": str(row.goes_class), "noaa": noaa}
         found[row.start.to_pydatetime(), int(ordinals[row.Index])] = own
     return found
-
-
-def merged_spans(spans: Iterable[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
-    """Spans of time that overlap or touch as one, in order."""
-    merged: list[tuple[datetime, datetime]] = []
-    for since, until in sorted(spans):
-        if merged and since <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
-        else:
-            merged.append((since, until))
-    return tuple(merged)

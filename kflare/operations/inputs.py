@@ -19,6 +19,7 @@ from kflare.archives.web import RetryPolicy, Web
 from kflare.datasets.region_features import TOLERANCES
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import spans_told
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
@@ -34,8 +35,6 @@ from kflare.xray.flux import XrayFlux, read_xray_flux
 
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 FLARE_LAG: Final = timedelta(hours=3)
-_WEEK: Final = timedelta(days=7)
-_UNTOLD: Final = timedelta(hours=12)  # of the week before
 # An image for "one hour before" may be this much later than that.
 _LATER: Final = timedelta(minutes=10)
 _NEAR: Final = timedelta(minutes=30)
@@ -252,25 +251,12 @@ def _record(result: NrtResult, usual: timedelta) -> InputRecord:
     return InputRecord(result.name, result.series, result.time, round(age, 3), result.quality, note, status)
 
 
-def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> tuple[FlareList | None, bool]:
-    """A year of flares, from the ledger and before its time from `data.flares`; None if there are none.
-
-    And whether they tell of the week before `issue`, from where they begin and all but half a day at most: where a feed
-    is away and a list ended days ago, no flare told of is not no flare.
-    """
-    from kflare.operations.flare_records import merged_spans  # takes SQLAlchemy
-
+def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> FlareList | None:
+    """A year of flares, from the ledger and before its time from `data.flares`; None if there are none."""
     since = issue - timedelta(days=366)
     known = ledger.flares(since, issue)
-    lists, spans = [], list(known.covered)
-    if len(known.table):
-        lists.append(known.flare_list())
+    flares = known.flare_list()
     if settings.data.flares is not None:
         whole = read_flares(settings.data.flares)
-        lists.append(whole.between(since, issue))
-        spans += [] if whole.table.empty else [whole.span]
-    since = max(issue - _WEEK, min((begin for begin, _ in spans), default=issue))
-    week = ((max(begin, since), min(end, issue)) for begin, end in merged_spans(spans))
-    told = sum((max(end - begin, timedelta(0)) for begin, end in week), timedelta(0))
-    merged = merge_flares(*lists) if len(lists) == 2 else lists[0] if lists else None
-    return merged, told > timedelta(0) and told >= issue - since - _UNTOLD
+        flares = merge_flares(flares, replace(whole.between(since, issue), told=spans_told(whole)))
+    return flares if len(flares) else None

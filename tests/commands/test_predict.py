@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.commands import fit, predict
+from kflare.flares.labels import spans_told
+from kflare.flares.repairing import read_flares
 from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -126,6 +128,25 @@ def test_no_region_numbers_in_a_flare_list_is_not_no_flares(server, sun, tmp_pat
     status, out, err = run(capsys, "--regions", tmp_path / "regions.parquet", "--flares", sun / "flares.csv", *more[2:])
     assert status == 0
     assert "no region there has a NOAA number (`noaa`)" in err
+
+
+@pytest.mark.slow
+def test_a_flare_list_that_ended_before_the_rows_says_nothing_of_them(server, sun, tmp_path, capsys):
+    """Up to two days of no list counted as two days without a flare."""
+    flares, last = read_flares(sun / "flares.csv"), pd.read_parquet(sun / "regions.parquet")["time"].max()
+    ends = (flares.between(flares.span[0], last - timedelta(hours=hours)) for hours in range(24, 1000, 6))
+    untold = ((part, last - spans_told(part)[-1][1]) for part in ends)
+    part = next(part for part, behind in untold if timedelta(hours=14) < behind < timedelta(hours=40))
+    part.write_csv(tmp_path / "ended.csv")
+    imputed = {}
+    for path in (sun / "flares.csv", tmp_path / "ended.csv"):
+        more = ["--flares", path, "--server", server, "--json"]
+        status, out, err = run(capsys, "--regions", sun / "regions.parquet", *more)
+        assert status == 0
+        (*_, window) = json.loads(out)["windows"]
+        imputed[path.name] = min(region["C+"]["imputed"] for region in window["regions"])
+        assert ("ended.csv does not tell of all the week before" in err) == (path.name == "ended.csv")
+    assert imputed["ended.csv"] >= imputed["flares.csv"] + 4  # the disk's, and those of regions with numbers
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Region tables completed with changes and history, and held to the known features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,9 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_features import complete_rows, features_of
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import spans_told
+from kflare.flares.merging import merge_flares
+from kflare.flares.region_numbers import unassigned_note
 from kflare.regions.feature_table import feature_set
 
 SHARP = ["AREA", "USFLUX", "MEANGBZ", "R_VALUE"]
@@ -25,7 +30,7 @@ def flares():
             "noaa": pd.array([12010, 12011], dtype="Int64"),
         }
     )
-    return FlareList(table, "test list")
+    return FlareList(table, "test list", told=((table["start"][0] - pd.Timedelta(days=8), table["start"][1]),))
 
 
 @pytest.fixture
@@ -107,7 +112,7 @@ def test_nothing_is_known_of_the_flares_of_a_region_without_a_noaa_number(table,
 
 
 def test_no_region_numbers_in_a_flare_list_is_not_no_flares(table, flares):
-    nameless = FlareList(flares.table.assign(noaa=pd.array([None, None], "Int64")), "test list")
+    nameless = replace(flares, table=flares.table.assign(noaa=pd.array([None, None], "Int64")))
     out = completed(table.assign(missing=["", "", "USFLUX: x"]), nameless)
     # A day later one flare of C and one of M had happened, nobody knows where; none of X, anywhere.
     for name in ("Chis", "Chis1d", "Mhis", "Mhis1d"):
@@ -190,3 +195,35 @@ def test_an_infinite_column_that_is_not_asked_for_does_not_matter(table):
 def test_a_table_without_a_feature_is_refused(table):
     with pytest.raises(DataError, match="x has no feature column: known are ABSnJzh,"):
         features_of(table.drop(columns=SHARP), None, source="x")
+
+
+def test_past_flares_are_not_known_where_the_list_does_not_tell_of_the_week_before(table, flares):
+    """A list that ended two days before a row, or began within its week, counted as if nothing had flared besides."""
+    start = pd.date_range("2014-03-08T01:00Z", "2014-03-18T20:00Z", freq="6h")  # every six hours: an active Sun
+    rows = pd.DataFrame({"start": start, "peak": start, "goes_class": "C2.0", "noaa": pd.array([12010] * len(start))})
+    # The list reaches six hours, its longest gap, beyond both ends, and half a day of a week may be untold.
+    times = pd.to_datetime(["2014-03-14T00:00Z", "2014-03-14T12:00Z", "2014-03-19T12:00Z", "2014-03-20T00:00Z"])
+    asked = pd.concat([table[:1]] * 4, ignore_index=True).assign(time=times, region=list("abcd"), missing="")
+    out = completed(asked, FlareList(rows, "active.csv"))
+    for name in (*DISK_HISTORY, "Chis", "Chis1d"):
+        assert out[name].isna().tolist() == [True, False, False, True], name
+    assert out["diskC7d"][1:3].tolist() == [
+        26,
+        26,
+    ]  # from 8 March 1 UT; from 12 March 12 UT on to the last, 18 March 19 UT
+    assert "the flare list does not tell of the week before" in out["missing"][3]
+    note = unassigned_note(asked["time"], FlareList(rows, "active.csv"))
+    assert note.startswith(
+        "active.csv does not tell of all the week before 2 of 4 rows: their past flares are not known"
+    )
+    # What is told without a flare is told: a quiet week.
+    told = ((times[0] - pd.Timedelta(days=30), times[3]),)
+    quiet = FlareList(rows[:1].assign(start=told[0][0], peak=told[0][0]), "quiet.csv", told=told)
+    assert completed(asked, quiet)[list(DISK_HISTORY)].to_numpy().tolist() == [[0.0] * 4] * 4
+
+
+def test_a_part_of_a_list_tells_of_no_more_than_the_part(flares):
+    part = flares.between(flares.table["start"][0], flares.table["start"][1])
+    assert spans_told(part) == ((flares.table["start"][0], flares.table["start"][1]),)
+    other = FlareList(flares.table.assign(start=flares.table["start"] + pd.Timedelta(days=40), peak=pd.NaT), "later")
+    assert len(spans_told(merge_flares(flares, other))) == 2

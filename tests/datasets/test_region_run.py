@@ -168,7 +168,7 @@ def flares():
         "start": start, "peak": start + pd.Timedelta(minutes=10), "goes_class": ["C2.0", "M3.0", "X1.0"],
         "noaa": pd.array([12001, 12002, None], dtype="Int64"),
     })  # fmt: skip
-    return FlareList(table, "test list")
+    return FlareList(table, "test list", told=((start[0] - pd.Timedelta(days=8), start[2] + pd.Timedelta(days=1)),))
 
 
 def test_history_of_a_box_with_two_noaa_regions(tmp_path, flares):

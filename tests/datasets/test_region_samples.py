@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pandas as pd
 import pytest
 
@@ -5,12 +7,16 @@ from kflare.datasets.region_samples import samples_of_region_table, samples_of_s
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 
+TOLD = ((datetime(2013, 12, 20, tzinfo=UTC), datetime(2014, 1, 10, tzinfo=UTC)),)
+
 
 @pytest.fixture
 def flares():
     start = pd.to_datetime(["2014-01-01T00:10Z", "2014-01-02T13:00Z", "2014-01-02T14:00Z", "2014-01-08T00:00Z"])
     table = pd.DataFrame({"start": start, "peak": start, "goes_class": ["C1.0", "M2.0", "X1.0", "B1.0"]})
-    return FlareList(table.assign(noaa=pd.array([11900, 11900, 11901, None], "Int64")), "test", scale="operational")
+    return FlareList(
+        table.assign(noaa=pd.array([11900, 11900, 11901, None], "Int64")), "test", scale="operational", told=TOLD
+    )
 
 
 def test_a_region_table_is_labelled_by_its_own_flares(tmp_path, flares):
@@ -33,7 +39,7 @@ def test_labels_of_flares_without_a_region_are_not_none(tmp_path, flares):
     nameless = flares.table.assign(noaa=flares.table["noaa"].where(flares.table["start"] < "2014-01-02"))
     # Of the four flares of 1 and 2 January one is numbered; the others are in the windows of 2 January.
     nameless = pd.concat([nameless, nameless[1:2]])
-    samples = samples_of_region_table(tmp_path / "own.csv", FlareList(nameless, "test", scale="operational"))
+    samples = samples_of_region_table(tmp_path / "own.csv", FlareList(nameless, "test", scale="operational", told=TOLD))
     assert samples.table["time"].tolist() == list(times[:2])
     assert "2 rows with few numbered flares in the 24 h after them left out" in samples.notes[0]
 

@@ -63,7 +63,9 @@ def test_of_a_few_flares_those_of_the_fortnight_decide():
 
 
 def test_it_is_said_what_is_not_known_and_what_to_do():
-    flares, times = listed((1, "C1.0", None), (1, "B1.0", 12010)), pd.Series([NOON, NOON - pd.Timedelta(days=3), NOON])
+    week = [(24 * day, "B1.0", None) for day in range(2, 14)]
+    flares = listed((1, "C1.0", None), (1, "B1.0", 12010), *week)
+    times = pd.Series([NOON, NOON - pd.Timedelta(days=3), NOON])
     assert unassigned_rows(times, flares).tolist() == [True, False, True]
     note = unassigned_note(times, flares)
     assert note.startswith("some.csv names the region of 0 of its 1 flares of class C and above, too few before 2 of 3")

@@ -484,7 +484,9 @@ def test_a_list_that_ended_days_ago_does_not_tell_of_a_quiet_week(world: World, 
     told = {}
     for name, until in (("whole", ISSUE + DAY), ("half a day", ISSUE - 11 * HOUR), ("old", ISSUE - 3 * DAY)):
         last = world.sun.flares.table.iloc[[0]].assign(start=pd.Timestamp(until), peak=pd.Timestamp(until), end=pd.NaT)
-        table = pd.concat([world.sun.flares.between(ISSUE - 300 * DAY, until).table, last], ignore_index=True)
+        days = pd.date_range(START - 10 * DAY, START - DAY, unit="us")  # small ones of the days before this young Sun
+        before = pd.concat([last] * len(days)).assign(start=days, peak=days, goes_class="B1.0")
+        table = pd.concat([before, world.sun.flares.between(START, until).table, last], ignore_index=True)
         replace(world.sun.flares, table=table).write_csv(tmp_path / f"{name}.csv")
         settings = replace(office.settings, data=replace(office.settings.data, flares=tmp_path / f"{name}.csv"))
         other = Office(replace(settings, ledger=LedgerSettings(f"sqlite:///{tmp_path / name}.sqlite")))

@@ -177,6 +177,10 @@ class World(StandIn):
             }
             for row in known.itertuples()
         ]
+        # The feed reaches back seven days, however young the Sun is: its first flare, a small one, says so.
+        first = f"{now - timedelta(days=7) + timedelta(minutes=1):%Y-%m-%dT%H:%MZ}"
+        small = {"begin_time": first, "max_time": first, "end_time": first, "max_class": "B1.0", "satellite": 18}
+        self.swpc.feeds[FLARES].insert(0, small)
         # A forecaster has looked at what ended an hour ago: four digits of the region, and the start a minute off.
         self.swpc.feeds[EVENTS] = [
             {

@@ -53,9 +53,8 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
 def csv_text(forecast: Forecast) -> str:
     """The forecast as CSV (RFC 4180, UTF-8, header row, "." for decimals); unknown cells are empty, never 0.
 
-    A class has its calibrated probability (0 to 1) first, then the network's score (0 to 100).
-
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    A class has its calibrated probability (0 to 1) first, then the network's score (0 to 100). Text that a spreadsheet
+    would take for a formula gets an apostrophe in front.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")

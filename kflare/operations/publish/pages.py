@@ -11,14 +11,7 @@ import jinja2
 import pandas as pd
 
 from kflare.io.percent import chance, percent, score
-from kflare.operations.forecast import (
-    FORECAST_CLASSES,
-    Cycle,
-    Forecast,
-    MarkBounds,
-    RegionForecast,
-    forecast_class,
-)
+from kflare.operations.forecast import FORECAST_CLASSES, Cycle, Forecast, MarkBounds, RegionForecast, forecast_class
 from kflare.operations.publish.curve import WIDTH, days_between, sun_curve
 from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.records import utc_text

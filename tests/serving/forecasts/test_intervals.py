@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kflare.errors import DataError
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.cross_fitting import OutOfSample, cross_fitted
 from kflare.models.defn import build_defn
@@ -128,7 +129,7 @@ def test_the_disk_is_calibrated_by_the_flares_before_where_they_are_known_and_ag
     p, counts = rng.uniform(0.01, 0.99, len(times)), pd.DataFrame({"diskC7d": rng.poisson(3, len(times))}, dtype=float)
     samples = OutOfSample.of(rng.random(len(p)) < p * counts["diskC7d"].to_numpy() / 10, p, times)
     disk = calibrate_disk(samples, counts)
-    rows = table(times[:3], 2).assign(diskC7d=[9.0, 9.0, 9.0, np.nan, 9.0, 8.0])
+    rows = table(times[:3], 2).assign(diskC7d=[9.0, 9.0, 9.0, np.nan, np.nan, np.nan])
     names = [*NAMES, "diskC7d"]
     scaling = fit_scaling(table(times[:40], 1).assign(diskC7d=range(40)), features_named(names))
     keras.utils.set_random_seed(0)
@@ -136,8 +137,10 @@ def test_the_disk_is_calibrated_by_the_flares_before_where_they_are_known_and_ag
     publish_region_model(one, tmp_path, "defn-c", example=rows, metadata={"class": "C+"})
     with Server(folder=tmp_path, port=0) as running, Client(running.address) as client:
         told = forecast_regions(client, rows, ["defn-c"])
+        with pytest.raises(DataError, match=r"`diskC7d` is of the whole disk: .* got 9 of HARP 0 and 8 of HARP 1"):
+            forecast_regions(client, rows.assign(diskC7d=[9.0, 9.0, 9.0, np.nan, 9.0, 8.0]), ["defn-c"])
     combined = told.rows.groupby("time")["C+ calibrated"].agg(full_disk_probability).to_numpy(np.float32)
-    wanted = disk.of(combined, {"diskC7d": np.array([9, np.nan, np.nan], np.float32)})
+    wanted = disk.of(combined, {"diskC7d": np.array([9, 9, np.nan], np.float32)})
     for name, values in wanted.items():  # and none is below that of a region
         regions = told.rows.groupby("time")[f"C+ {name}"].max().to_numpy()
         np.testing.assert_allclose(told.disk[f"C+ {name}"], np.maximum(values, regions), rtol=1e-5)
