@@ -102,9 +102,8 @@ def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD
 
     DataError: the list ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
-    windows = _after(times, window_hours)
     require_covered(times, flares, window_hours=window_hours)
-    return window_flux(windows, flares.table)
+    return window_flux(_after(times, window_hours), flares.table)
 
 
 def region_flux(samples: pd.DataFrame, region_flares: pd.DataFrame) -> Float64Array:
@@ -125,10 +124,8 @@ def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float 
 
     DataError if it ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
-    first, last = flares.span
-    end = pd.DatetimeIndex(times).max() + pd.Timedelta(hours=window_hours)
-    begin = pd.DatetimeIndex(times).min()
-    told = spans_told(flares)
+    (first, last), told, windows = flares.span, spans_told(flares), _after(times, window_hours)
+    begin, end = windows["begin"].min(), windows["end"].max()
     if begin < told[0][0] - _SLACK or end > told[-1][1] + _SLACK:
         need = f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
         raise DataError(

@@ -127,9 +127,8 @@ def verdict(past: PastCycle, name: str) -> str:
     if past.outcome is None or name not in past.outcome.observed:
         return "open"
     yes = forecast_class({name: past.forecast.full_disk[name]}, calibrated=True) == name
-    if past.outcome.observed[name]:
-        return "hit" if yes else "miss"
-    return "false alarm" if yes else "correct null"
+    came = past.outcome.observed[name]
+    return ("hit" if came else "false alarm") if yes else ("miss" if came else "correct null")
 
 
 _LOADER, _STRICT = jinja2.PackageLoader("kflare.operations.publish"), jinja2.StrictUndefined
