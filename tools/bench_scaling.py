@@ -49,12 +49,14 @@ def prepare_hours(folder: Path) -> None:
 
 def over(count: int) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
     """What does tasks on so many workers of a cluster that stays, or with none in this process."""
-    from kflare.io.workers import run_tasks
+    from kflare.io.workers import KEPT_MEMORY, run_tasks
 
     scheduler = None
     if count:
+        import dask
         from distributed import Client, LocalCluster
 
+        dask.config.set(KEPT_MEMORY)
         stack, cores = ExitStack(), sorted(os.sched_getaffinity(0))[:count]
         quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
         cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, **quiet))
