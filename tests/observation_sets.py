@@ -16,7 +16,7 @@ fallen to half of it at their end, as GOES defines it. Levels are of the right o
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -76,7 +76,11 @@ def write_observations(
             write_aia(grid, field.radial, sun.flares.table, time, folder, wavelength=wavelength, seed=sun.seed)
     minutes = pd.date_range(sun.start - timedelta(days=1), sun.end, freq="min", unit="us")
     write_xrays(sun.flares.table, minutes, folder / f"goes_xrays_{sun.end:%Y%m%dT%H%MZ}.json")
-    sun.flares.write_csv(folder / "flares.csv")
+    # A list that begins with a young Sun would tell of no whole week before: small flares of the days before it do.
+    days = pd.date_range(sun.start - timedelta(days=9), sun.start - timedelta(days=1), unit="us")
+    small = pd.DataFrame({"start": days, "peak": days, "goes_class": "B1.0"})
+    whole = replace(sun.flares, table=pd.concat([small, sun.flares.table], ignore_index=True))
+    whole.write_csv(folder / "flares.csv")
     days = pd.date_range(sun.start, sun.end, freq="D", unit="us")
     write_regions_of_the_day(sun.region_table(days), folder / "srs.csv")
 

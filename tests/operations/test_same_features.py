@@ -1,6 +1,5 @@
 """The same three days through `kflare.features` and through operational cycles with their ledger: one feature table."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 
 from kflare.commands import features
-from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
 from kflare.observations.sets import sets_in
 from kflare.operations.cycle import _features, _forecast
@@ -39,11 +37,6 @@ def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
     regions = pd.read_csv(seen / "srs.csv", dtype=str)
     regions[regions["date"] >= "2014-01-02"].to_csv(seen / "srs.csv", index=False)
     (xrays,) = seen.glob("goes_xrays_*.json")
-    # A list that begins with this young Sun would tell of no whole week before.
-    flares = read_flares(seen / "flares.csv")
-    days = pd.date_range(START - timedelta(days=12), START - timedelta(days=4), unit="us")
-    small = pd.DataFrame({"start": days, "peak": days, "goes_class": "B1.0"})
-    replace(flares, table=pd.concat([small, flares.table], ignore_index=True)).write_csv(seen / "flares.csv")
 
     options = ["--flares", str(seen / "flares.csv"), "--srs", str(seen / "srs.csv"), "--xrays", str(xrays)]
     assert features.main([str(seen), "--output", str(tmp_path / "run"), *options]) == 0
