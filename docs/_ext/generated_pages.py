@@ -47,6 +47,7 @@ def write_pages():
         (OUT / name).parent.mkdir(parents=True, exist_ok=True)
         (OUT / name).write_text(text, encoding="utf-8")
     importlib.import_module("model_diagrams").write_diagrams(OUT / "parts")
+    importlib.import_module("cycle_diagram").write_cycle(OUT / "parts" / "cycle.svg")
 
 
 # Markdown of elsewhere ------------------------------------------------------------------------------------------------
