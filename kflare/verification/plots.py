@@ -9,6 +9,7 @@ from io import BytesIO
 from itertools import cycle
 
 import numpy as np
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from kflare.errors import DataError
@@ -182,6 +183,8 @@ def plot_series(
         axes.plot(times[chosen], values[chosen], mark, color=colour, markersize=size, label=counted)
     axes.axhline(threshold, color=_GREY, linestyle=":", label=f"threshold {threshold:g}")
     axes.set(ylim=(-0.02, 1.02), xlabel="Time (UTC)", ylabel="Forecast probability", title=_plain(title))
+    short = ConciseDateFormatter(axes.xaxis.get_major_locator())  # type: ignore[no-untyped-call] # whole dates overlap
+    axes.xaxis.set_major_formatter(short)
     figure.legend(loc="outside right upper", fontsize="small")
     return figure
 

@@ -1,8 +1,11 @@
 """The pictures show the numbers that the other modules compute, and can be saved; nobody's pyplot state is touched."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from kflare.errors import DataError
 from kflare.verification.contingency import best_threshold
@@ -72,3 +75,13 @@ def test_series_counts_hits_and_misses():
         assert part in text
     with pytest.raises(DataError, match="`time` must be datetime64 of shape"):
         plot_series(np.arange(200), OBSERVED, PROBABILITY)
+
+
+def test_dates_of_a_month_stand_apart():
+    times = np.datetime64("2014-03-02T03:00") + np.arange(116) * np.timedelta64(6, "h")
+    figure = plot_series(times, [1, 0] * 58, [0.6, 0.2] * 58)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    shown = [text.get_window_extent() for text in figure.axes[0].get_xticklabels() if text.get_text()]
+    assert len(shown) > 4
+    assert all(left.x1 < right.x0 for left, right in pairwise(shown))
