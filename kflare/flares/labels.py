@@ -8,7 +8,7 @@ computed here.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -133,26 +133,27 @@ def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float 
         )
 
 
-def spans_told(flares: FlareList) -> tuple[tuple[datetime, datetime], ...]:
+def spans_told(flares: FlareList, longest: timedelta = pd.Timedelta.max) -> tuple[tuple[datetime, datetime], ...]:
     """Spans that a list tells of, in order: as its source says, else from its first flare to its last.
 
-    To these comes its own longest gap of the half year at that end: a quiet Sun rests for days, an active one does not.
+    To these comes its own longest gap of the half year at that end, at most `longest`: a quiet Sun rests for days.
     """
     if flares.told or flares.table.empty:
         return flares.told
     start, (first, last) = flares.table["start"], flares.span
     ends = start[start < first + _HALF_YEAR], start[start > last - _HALF_YEAR]
     early, late = (part.diff().fillna(pd.Timedelta(0)).max() for part in ends)
-    return ((first - early, last + late),)
+    return ((first - min(early, longest), last + min(late, longest)),)
 
 
 def week_told(times: pd.Series, flares: FlareList) -> BoolArray:
     """Whether a list tells of the week before each of N times (UTC), all but half a day at most, bool (N,).
 
-    Where it does not, no flare told of is not no flare: past flares are not known.
+    Where it does not, no flare told of is not no flare: past flares are not known. A flare may follow any gap, so that
+    a list that says nothing of its span tells of a day beyond its flares at most.
     """
     until, untold = in_seconds(times), np.full(len(times), 7 * DAY_SECONDS)
-    for span in spans_told(flares):
+    for span in spans_told(flares, timedelta(days=1)):
         begin, end = in_seconds(pd.DatetimeIndex(span))
         untold -= np.clip(np.minimum(until, end) - np.maximum(until - 7 * DAY_SECONDS, begin), 0, None)
     return untold <= DAY_SECONDS / 2

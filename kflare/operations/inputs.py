@@ -258,5 +258,6 @@ def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> 
     flares = known.flare_list()
     if settings.data.flares is not None:
         whole = read_flares(settings.data.flares)
-        flares = merge_flares(flares, replace(whole.between(since, issue), told=spans_told(whole)))
+        told = spans_told(whole, timedelta(days=1))
+        flares = merge_flares(flares, replace(whole.between(since, issue), told=told))
     return flares if len(flares) else None

@@ -222,6 +222,21 @@ def test_past_flares_are_not_known_where_the_list_does_not_tell_of_the_week_befo
     assert completed(asked, quiet)[list(DISK_HISTORY)].to_numpy().tolist() == [[0.0] * 4] * 4
 
 
+def test_a_quiet_month_of_the_year_does_not_let_a_list_tell_of_a_month_after_its_last_flare(table):
+    """Of C and above in 2017, with a gap of 40 days, a list of up to 25 August told of "no flare" until 4 October."""
+    quiet, active = (
+        pd.to_datetime(["2017-04-01T00:00Z"]),
+        pd.date_range("2017-05-11", "2017-08-25", freq="12h", tz="UTC"),
+    )
+    start = quiet.append(active)
+    rows = pd.DataFrame({"start": start, "peak": start, "goes_class": "C2.0", "noaa": pd.array([12673] * len(start))})
+    times = pd.to_datetime(["2017-08-25T12:00Z", "2017-08-26T06:00Z", "2017-08-27T06:00Z", "2017-09-06T00:00Z"])
+    asked = pd.concat([table[:1]] * 4, ignore_index=True).assign(time=times, region=list("abcd"), missing="")
+    ended = FlareList(rows, "ended.csv")
+    assert completed(asked, ended)["diskM1d"].isna().tolist() == [False, False, True, True]
+    assert "does not tell of all the week before 2 of 4 rows" in unassigned_note(asked["time"], ended)
+
+
 def test_a_part_of_a_list_tells_of_no_more_than_the_part(flares):
     part = flares.between(flares.table["start"][0], flares.table["start"][1])
     assert spans_told(part) == ((flares.table["start"][0], flares.table["start"][1]),)

@@ -88,8 +88,8 @@ def test_the_ledger_is_exported_as_what_fit_takes(url: str, tmp_path: Path, caps
     samples = samples_of_region_table(
         tmp_path / "training" / "regions.parquet", read_flares(tmp_path / "training" / "flares.csv")
     )
-    (note,) = samples.notes  # the list begins with the ledger
-    assert "does not tell of all the week before 12 of 84 rows" in note
+    (note,) = samples.notes  # the list begins with the ledger, and tells of a day before its first flare
+    assert "does not tell of all the week before 18 of 84 rows" in note
     table = samples.table
     day = ((table["time"] - (START - HOUR)) / DAY).round().astype(int)
     region = table["region"].str[-1].astype(int)
