@@ -265,7 +265,6 @@ def test_a_list_of_images(full_disk_models, sky, tmp_path, capsys):
         (["--model", "{model}"], "give magnetograms, folders of them, or --list FILE"),
         (["{images}/missing", "--model", "{model}"], "no file or folder"),
         (["{images}", "--model", "{model}", "--from", "2015-01-01"], "none of the magnetograms lies in 2015-01-01"),
-        (["{images}", "--model", "{model}", "--until", "yesterday"], "`yesterday` is no date"),
         (["{images}", "--model", "{images}"], "holds no version of a model"),
         (["{images}", "--model", "{model}", "--output", "{file}/out"], "cannot write to"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--byte-range", "-1"], "(--byte-range) must be"),

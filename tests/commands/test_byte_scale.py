@@ -18,13 +18,13 @@ from kflare.synthetic.sun import SyntheticSun
 pytestmark = pytest.mark.trains
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
-DAYS = 6
+DAYS = 9
 RELEASED = Path(__file__).resolve().parents[2] / "savedmodels"
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Six days that by their names are of HMI, ±250 G, their flares and regions."""
+    """Nine days that by their names are of HMI, ±250 G, their flares and regions."""
     folder = tmp_path_factory.mktemp("archive")
     sun = SyntheticSun(START, DAYS + 1, seed=5)
     sun.write(folder, size=128, cadence_hours=24 * 9, table_cadence_hours=24)
@@ -34,7 +34,7 @@ def archive(tmp_path_factory):
         time = START + timedelta(days=day)
         image = Image.fromarray(sun.magnetogram(time, size=384).to_bytes(250))
         image.save(folder / "hmi" / f"hmi.M_{time:%Y%m%d_%H%M%S}.jpg", quality=95)
-    starts = pd.DatetimeIndex([START + timedelta(days=day, hours=6) for day in (0, 2, 4, 7)])
+    starts = pd.DatetimeIndex([START + timedelta(days=day, hours=6) for day in (0, 2, 4, 6, 8, 10)])
     flares = pd.DataFrame({"start": starts, "peak": starts, "end": starts, "goes_class": "M1.0"})
     FlareList(flares, "test").write_csv(folder / "m.csv")
     return folder
@@ -109,7 +109,7 @@ def test_fit_says_it_of_all_images_and_keeps_it(archive, full_disk_models, serve
     status, _, err = run(capsys, fit, *typed)
     assert status == 0, err
     (line,) = [line for line in err.splitlines() if "byte 255" in line]
-    assert line.startswith("byte 255 is 250 G in 6 images (measured; noise of the quiet Sun 2.")
+    assert line.startswith("byte 255 is 250 G in 9 images (measured; noise of the quiet Sun 2.")
     (settings,) = tmp_path.rglob("settings.json")
     assert '"byte_range": 250.0' in settings.read_text()
 
@@ -120,7 +120,7 @@ def test_analyse_reads_by_the_scale_of_the_attribution_files(archive, full_disk_
     asked = [tmp_path, archive / "hmi", "--flares", archive / "m.csv", "--regions", archive / "regions.parquet"]
     status, _, err = run(capsys, analyse, *asked, "--resamples", 20)
     assert status == 0, err
-    assert "kflare.analyse: byte 255 is 250 G in 6 images (attribution file)" in err.splitlines()
+    assert "kflare.analyse: byte 255 is 250 G in 9 images (attribution file)" in err.splitlines()
     # One that was made before images were looked at, by the default of then.
     wrong = tmp_path / "maps" / "hmi.M_20140102_000000.fits"
     with fits.open(wrong, mode="update") as units:
@@ -130,7 +130,7 @@ def test_analyse_reads_by_the_scale_of_the_attribution_files(archive, full_disk_
     status, _, err = run(capsys, analyse, *asked, "--resamples", 20)
     assert status == 1
     assert "hmi.M_20140102_000000.jpg`: byte 255 cannot stand for 100 G" in err
-    assert "byte 255 is 250 G in 5 images (attribution file)" in err
+    assert "byte 255 is 250 G in 8 images (attribution file)" in err
 
 
 @pytest.fixture(scope="module")
