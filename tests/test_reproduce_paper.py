@@ -200,6 +200,7 @@ def test_what_is_wrong_is_one_line(recipe, sun, tmp_path):
         ((recipe, "--work", work, "--set", "seeds=3"), "was begun with `seeds` = ['0', '1'], not ['3']"),
         ((recipe, "--set", "colour=red"), "`colour=red` must be NAME=VALUE with one of from, until, seeds"),
         ((recipe, "--until", "soon"), "setting `until` must be a date such as 2010-05-01, got soon"),
+        ((recipe, "--from", "2030-01-01", "--until", "2029-01-01"), "`until` must be later than `from`, got 2030"),
         ((tmp_path / "none.toml",), "is no recipe"),
         ((recipe, "--costs", tmp_path), "cannot be read"),
     ):

@@ -126,6 +126,10 @@ def settings_of(recipe: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
         except ValueError as error:
             raise RecipeError(f"setting `{name}` must be a number, got {text!r}") from error
     ends = [name for name in ("until", "operate_until") if name in settings]
+    for name in ends:
+        begin = name.replace("until", "from")
+        if _date(settings, begin) >= _date(settings, name):
+            raise RecipeError(f"`{name}` must be later than `{begin}`, got {settings[begin]} to {settings[name]}")
     days = {name.replace("until", "after"): str(_date(settings, name) + timedelta(days=1)) for name in ends}
     return {**settings, **days}
 
