@@ -9,7 +9,6 @@ each probability threshold that it has.
 import argparse
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ def rows_of(path: Path) -> Iterator[tuple[str, ...]]:
     """The rows of a result, scores to two decimals, "..." where undefined; `DataError` if it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        letter = re.fullmatch("≥([CMX])1.0 flares", content["event"])[1]  # type: ignore[index]  # the except tells
+        letter = {f"≥{one}1.0 flares": one for one in "CMX"}[content["event"]]
         for found in content["contingency"]:
             counts = [found[name] for name in _COUNTS]
             scores = ContingencyTable(*counts).scores()
