@@ -44,17 +44,22 @@ def years_of(disk: pd.DataFrame) -> OutOfSample:
     return OutOfSample.of(disk["observed"].to_numpy(), combined, disk["time"], years=disk["fold"])
 
 
+def _calibrated(by: pd.DataFrame, disk: pd.DataFrame, counts: Sequence[str] = DISK_HISTORY) -> Float32Array:
+    """P_FD as a client tells it, calibrated by the forecasts `by` and the `counts` of flares before, (N,)."""
+    fit = calibrate_disk(years_of(by), by[list(counts)], resamples=0)
+    if fit is None:
+        raise ValueError(f"{', '.join(by['fold'].unique())}: too few days with an event, or without")
+    before = {name: disk[name].to_numpy(np.float32) for name in counts}
+    told = fit.of(disk["combined"].to_numpy(np.float32), before)["calibrated"]
+    return held_to_regions({"": told}, {"calibrated": disk["likeliest"].to_numpy()})[""].astype(np.float32)
+
+
 def yearly_calibrated(disk: pd.DataFrame, counts: Sequence[str] = DISK_HISTORY) -> Float32Array:
-    """P_FD of each year as a client tells it, calibrated by all other years and the `counts` of flares before, (N,)."""
+    """`_calibrated` of each year by all other years."""
     calibrated = np.empty(len(disk), np.float32)
     for fold in disk["fold"].unique():
         own = (disk["fold"] == fold).to_numpy()
-        fit = calibrate_disk(years_of(disk[~own]), disk.loc[~own, list(counts)], resamples=0)
-        if fit is None:
-            raise ValueError(f"the years beside {fold} have too few days with an event, or without")
-        combined, before = disk["combined"].to_numpy(np.float32)[own], disk.loc[own, list(counts)]
-        told = fit.of(combined, {name: before[name].to_numpy(np.float32) for name in before})["calibrated"]
-        calibrated[own] = held_to_regions({"": told}, {"calibrated": disk["likeliest"].to_numpy()[own]})[""]
+        calibrated[own] = _calibrated(disk[~own], disk[own], counts)
     return calibrated
 
 
@@ -70,26 +75,56 @@ def _compared(disk: pd.DataFrame, days: pd.DataFrame) -> dict[str, float]:
     return {name: round(float(brier_skill_score(observed, p[days.index])), 4) for name, p in methods.items()}
 
 
-def disk_record(disk: pd.DataFrame) -> dict[str, Any]:
+def by_percent(days: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
+    """By "score" and by "calibrated", lists of one number for each whole percent, rounded down.
+
+    They are `days`, `events` among them, and the sums of `score` and `calibrated`.
+    """
+    columns = {"days": np.ones(len(days)), "events": days["observed"], "score": days["score"]}
+    columns["calibrated"] = days["calibrated"]
+    counted = {}
+    for on in ("score", "calibrated"):
+        percent = np.clip(np.floor(100 * (days[on].to_numpy(np.float64) + 1e-9)), 0, 99).astype(int)
+        counts = {name: np.bincount(percent, weight, minlength=100) for name, weight in columns.items()}
+        counted[on] = {
+            name: [round(float(value), 4) if name in ("score", "calibrated") else int(value) for value in values]
+            for name, values in counts.items()
+        }
+    return counted
+
+
+def first_of_days(disk: pd.DataFrame) -> pd.DataFrame:
+    """The first forecast of each day."""
+    disk = disk.sort_values("time", ignore_index=True)
+    return disk.loc[disk.groupby(disk["time"].dt.floor("D")).head(1).index]
+
+
+def disk_record(disk: pd.DataFrame, others: pd.DataFrame | None = None) -> dict[str, Any]:
     """`full_disk_record` of the metadata, from the first forecast of each day, with `calibrated` in its column.
 
-    By "score" and by "calibrated", lists of one number for each whole percent, rounded down: `days`, `events` among
-    them, and the sum of `calibrated`.
+    Lists of `by_percent`; under `beside` those of P_FD as earlier versions had it, and of `others`, forecasts of the
+    networks of another archive, calibrated by the years of `disk` from 2012 on, which are not of their archive.
     """
     disk = disk.sort_values("time", ignore_index=True)
-    days = disk.loc[disk.groupby(disk["time"].dt.floor("D")).head(1).index]
+    days = first_of_days(disk)
     record: dict[str, Any] = {
         "about": f"The first forecast of each of {len(days)} days of {', '.join(disk['fold'].unique())}, by networks "
         "of this recipe that had not seen those days, calibrated by the other years; flares anywhere on the disk in "
         "24 h. Intervals take the days as independent, which they are not wholly."
     }
     record["bss"] = _compared(disk, days)
-    for on in ("score", "calibrated"):
-        percent = np.clip(np.floor(100 * (days[on].to_numpy(np.float64) + 1e-9)), 0, 99).astype(int)
-        weights = {"days": np.ones(len(days)), "events": days["observed"], "calibrated": days["calibrated"]}
-        counts = {name: np.bincount(percent, weight, minlength=100) for name, weight in weights.items()}
-        record[on] = {
-            name: [round(float(value), 4) if name == "calibrated" else int(value) for value in values]
-            for name, values in counts.items()
-        }
+    record |= by_percent(days)
+    alone = disk.assign(calibrated=yearly_calibrated(disk.assign(likeliest=0.0), ()))
+    record["beside"] = {
+        "The same days before, as version 6 calibrated P_FD, by itself alone": by_percent(first_of_days(alone)),
+        "The same days before that, P_FD = 1 − Π(1 − p) of the calibrated regions, up to version 5": by_percent(
+            days.assign(calibrated=days["combined"])
+        ),
+    }
+    if others is not None:
+        late = (disk["fold"].astype(int) >= 2012).to_numpy()
+        told = _calibrated(disk[late], others)
+        days = first_of_days(others.assign(calibrated=told))
+        title = f"{len(days)} days of {days['time'].min():%Y} to {days['time'].max():%Y}, by networks and calibrations"
+        record["beside"][f"{title} of the other archive, which knew none of its days"] = by_percent(days)
     return record

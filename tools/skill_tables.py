@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "docs" / name for name in ("skill.md", "skill_cnn.md")]
 TABLE = re.compile(r"(<!-- (scores|reading|tests) of (cnn-[cm]|defn-\*) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 EVENTS = {"defn-m": "≥M1.0", "defn-c": "≥C1.0"}
+LEAST_DAYS = 30  # of a mark, for its mean to be judged
 TESTS = {
     "2013 to 2017, by years": None,
     "2017 to 2020, the released models": "2017 to 2020",
@@ -79,16 +80,27 @@ def region_tests() -> str:
             )
             parts.append("\n".join([head, *rows]))
     parts += ["### What followed each mark", kept["defn-m"]["full_disk_record"]["about"]]
-    for name, event in EVENTS.items():
-        bounds = MarksSettings().bounds
-        rows = [f"| {' | '.join(row)} |" for row in what_followed(kept[name]["full_disk_record"], bounds)]
-        head = f"| {event} | {' | '.join(RECORD_HEAD[1:])} |\n|" + " --- |" * len(RECORD_HEAD)
-        parts.append("\n".join([head, *rows]))
+    for title in ("", *kept["defn-m"]["full_disk_record"]["beside"]):
+        if title:
+            parts.append(f"{title}:")
+        for name, event in EVENTS.items():
+            record = kept[name]["full_disk_record"]
+            rows = list(what_followed(record["beside"][title] if title else record, MarksSettings().bounds))
+            head = f"| {event} | {' | '.join(RECORD_HEAD[1:])} |\n|" + " --- |" * len(RECORD_HEAD)
+            parts.append("\n".join([head, *(f"| {' | '.join(marked(row))} |" for row in rows)]))
+    parts.append(f"In **bold**: a mean calibrated probability outside the interval, of {LEAST_DAYS} days or more.")
     parts.append("P_FD's Brier skill score on these days, by what it is calibrated:")
     scores = {event: kept[name]["full_disk_record"]["bss"] for name, event in EVENTS.items()}
     rows = [f"| {by} | {' | '.join(f'{one[by]:.3f}' for one in scores.values())} |" for by in scores[EVENTS["defn-m"]]]
     parts.append("\n".join([f"| by | {' | '.join(scores)} |", "| --- |" + " --- |" * len(scores), *rows]))
     return "\n\n".join(parts)
+
+
+def marked(row: tuple[str, ...]) -> tuple[str, ...]:
+    """A row of `what_followed`, its mean in bold where it is outside the interval of what followed, as written."""
+    lower, upper, mean = map(float, re.findall(r"[\d.]+(?=[–)]| %$)", f"{row[4]} {row[-1]}"))
+    outside = int(row[3]) >= LEAST_DAYS and not lower <= mean <= upper
+    return (*row[:-1], f"**{row[-1]}**" if outside else row[-1])
 
 
 def main() -> int:

@@ -207,6 +207,8 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
     # span take part.
     lists = {name: archives.before if int(name) < 2010 else archives.flares for name in tested["fold"].unique()}
     disk = disk_times(tested, event, lists)
+    smarp = "SMARP by SHARP"
+    other_archive = disk_times(calibrated(kept(smarp, from_sharp), []), event, {smarp: archives.before})
     valid = sharp[split.validation]
     own, before_own = disk_samples(
         valid["time"], fitted.forecasts.loc[split.validation, "calibrated"],
@@ -234,7 +236,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
         },
     ) | {
         "cross_validation": scores, "further_tests": further, "oldest_tensorflow": OLDEST_TENSORFLOW,
-        "full_disk_record": disk_record(disk.assign(calibrated=yearly_calibrated(disk))),
+        "full_disk_record": disk_record(disk.assign(calibrated=yearly_calibrated(disk)), other_archive),
     }  # fmt: skip
     card = ModelCard(
         name=name,

@@ -1,4 +1,4 @@
-"""How a probability is written for a reader: never rounded up over a mark, never to a certainty."""
+"""How a probability is written for a reader: a forecast never rounded up over a mark or to a certainty."""
 
 import math
 
@@ -46,3 +46,10 @@ def chance(p: float | None, lower: float | None = None, upper: float | None = No
         return f"> {bound} %" + (f" (from {low})" if least is not None and least < bound / 100 else "")
     point = f"{100 * rounded(p, 3):.1f} %" if p < 0.1 else f"{100 * rounded(p, 2):.0f} %"
     return point + (f" ({low}–{high})" if low and high else "")
+
+
+def rate(p: float | None, lower: float = math.nan, upper: float = math.nan) -> str:
+    """A mean, or how often something came, to the nearest tenth of a percent, as no mark begins at it: "14.8 %"."""
+    if p is None or math.isnan(p):
+        return "–"
+    return f"{100 * p:.1f} %" + ("" if math.isnan(lower) else f" ({100 * lower:.1f}–{100 * upper:.1f})")

@@ -4,6 +4,7 @@ Its regions are found and measured, the released models asked over gRPC, the for
 the flares that followed, and published, by the functions that an office runs. Only the files do not come from archives.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,9 +17,10 @@ from kflare.archives.near_real_time_data import FEED_REACH, NrtRecord, NrtResult
 from kflare.flares.labels import reaches
 from kflare.flares.srs import read_srs
 from kflare.io.atomic import make_folder, write_whole
-from kflare.io.percent import chance
+from kflare.io.percent import rate
 from kflare.models.released import released_models
 from kflare.observations.sets import ObservationSet
+from kflare.operations import settings as office
 from kflare.operations.clock import issue_times, latest_issue
 from kflare.operations.cycle import run_cycle
 from kflare.operations.demonstration_page import write_week
@@ -28,18 +30,10 @@ from kflare.operations.inputs import FLARE_LAG, CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.publishers import publish_cycle
-from kflare.operations.settings import (
-    DataSettings,
-    ForecastSettings,
-    LedgerSettings,
-    LogSettings,
-    ServerSettings,
-    SiteSettings,
-    as_toml,
-)
+from kflare.operations.swpc import SwpcForecast
 from kflare.sun.disk import FULL_DISK
 from kflare.sun.times import HOUR
-from kflare.synthetic.files import write_los, write_regions_of_the_day
+from kflare.synthetic.files import swpc_probabilities, write_los, write_regions_of_the_day
 from kflare.synthetic.sun import SyntheticSun
 
 DAYS: Final = 7
@@ -49,7 +43,7 @@ CAVEAT: Final = (
     "than ours. What the released models are worth on the real one stands in their model cards, beside plain methods."
 )
 _BEFORE: Final = timedelta(days=366)  # of flares, for the rates of the past
-_TITLE: Final = "Solar flare forecast for a made-up Sun"
+_TITLE: Final = "Solar flare forecast for a made-up Sun, beside a made-up SWPC"
 _ACTIVITY: Final = 1.5  # a Sun with much to see
 _SIZE: Final = 512  # pixels, what the full-disk models see
 _SEEN: Final = timedelta(hours=1)  # before the issue time
@@ -61,7 +55,7 @@ class Demonstration:
 
     sun: SyntheticSun
     issues: tuple[datetime, ...]
-    settings: ForecastSettings
+    settings: office.ForecastSettings
     regions: pd.DataFrame
     """NOAA's of each day, as of `read_srs`."""
 
@@ -70,21 +64,23 @@ class Demonstration:
         """Of the week before `now` (aware); `server` is the address of the released models, `folder` new or empty."""
         make_folder(folder)
         folder = folder.absolute()
-        last = latest_issue(ForecastSettings().schedule.hours, now)
+        last = latest_issue(office.ForecastSettings().schedule.hours, now)
         first = last - timedelta(days=DAYS)
-        issues = tuple(issue for issue in issue_times(ForecastSettings().schedule.hours, first, last) if issue > first)
+        issues = tuple(
+            issue for issue in issue_times(office.ForecastSettings().schedule.hours, first, last) if issue > first
+        )
         sun = _worth_watching(issues)
         sun.flares.between(sun.start, first).write_csv(folder / "flares_before.csv")
         days = pd.date_range(sun.end - timedelta(days=DAYS + 3), sun.end, freq="D", unit="us").floor("D")
         write_regions_of_the_day(sun.region_table(days), folder / "regions_of_the_day.csv")
-        settings = ForecastSettings(
-            data=DataSettings(folder=folder / "data", keep_days=2.0 * DAYS, flares=folder / "flares_before.csv"),
-            server=ServerSettings(address=server),
-            ledger=LedgerSettings(f"sqlite:///{folder / 'ledger.sqlite'}"),
-            site=SiteSettings(folder / "site", _TITLE, models=released_models()),
-            log=LogSettings(str(folder / "events.log")),
+        settings = office.ForecastSettings(
+            data=office.DataSettings(folder=folder / "data", keep_days=2.0 * DAYS, flares=folder / "flares_before.csv"),
+            server=office.ServerSettings(address=server),
+            ledger=office.LedgerSettings(f"sqlite:///{folder / 'ledger.sqlite'}"),
+            site=office.SiteSettings(folder / "site", _TITLE, models=released_models()),
+            log=office.LogSettings(str(folder / "events.log")),
         )
-        write_whole(folder / SETTINGS, as_toml(settings))
+        write_whole(folder / SETTINGS, office.as_toml(settings))
         return cls(sun, issues, settings, read_srs(folder / "regions_of_the_day.csv"))
 
     def run(self, ledger: Ledger) -> Iterator[Cycle]:
@@ -111,7 +107,7 @@ class Demonstration:
             hits, events = int((rows["observed"][yes] == 1).sum()), int(rows["observed"].sum())
             lines.append(
                 f"Class {letter} and above: flares followed {events} of the {len(rows)} forecasts whose 24 h are over; "
-                f"their calibrated probability was {chance(rows['calibrated'].mean())} on average. They said yes, by a "
+                f"their calibrated probability was {rate(rows['calibrated'].mean())} on average. They said yes, by a "
                 f"score of 50 or more, {int(yes.sum())} times. Hits {hits}, false alarms {int(yes.sum()) - hits}, "
                 f"misses {events - hits}."
             )
@@ -135,7 +131,7 @@ class Demonstration:
         return max(self.settings.data.issue_folder(self.issues[-1]).glob("hmi*.fits"))
 
     def _observe(
-        self, issue: datetime, settings: ForecastSettings, *, now: datetime, measured: Collection[datetime]
+        self, issue: datetime, settings: office.ForecastSettings, *, now: datetime, measured: Collection[datetime]
     ) -> CycleInputs:
         """In the place of `fetch_inputs`."""
         folder, seen = settings.data.issue_folder(issue), issue - _SEEN
@@ -143,16 +139,18 @@ class Demonstration:
         feed = folder / "flares.csv"
         self.sun.flares.between(issue - FEED_REACH, now).write_csv(feed)
         flares = NrtResult("goes_flares", "", issue, (NrtRecord(issue, {"": feed}),))
+        swpc = SwpcForecast.of_feed(json.dumps(swpc_probabilities(self.sun.flares.table, issue)), issue)
+        times = {"magnetogram": seen, "goes_flares": issue, "noaa_regions": issue.replace(hour=0)}
         records = [
             InputRecord(name, self.sun.flares.source, time, (issue - time) / HOUR, None, "made up", "ok")
-            for name, time in (("magnetogram", seen), ("goes_flares", issue), ("noaa_regions", issue.replace(hour=0)))
+            for name, time in (times | {"swpc_probabilities": swpc.first}).items()
         ]
         before = [time for time in (seen - timedelta(days=1),) if time not in measured]
         return CycleInputs(
             records=tuple(records), flares=flares, events=NrtResult("goes_events", "", issue),
             observations=self._magnetogram(seen, folder), files={}, xray=None,
             srs=self.regions[self.regions["time"] <= issue],
-            earlier=tuple(self._magnetogram(time, folder) for time in before),
+            earlier=tuple(self._magnetogram(time, folder) for time in before), swpc=swpc,
         )  # fmt: skip
 
     def _magnetogram(self, time: datetime, folder: Path) -> ObservationSet:

@@ -11,16 +11,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Annotated, Any, Final, Self
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    ModelWrapValidatorHandler,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+import pydantic
+from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError, KflareError
@@ -43,12 +35,12 @@ def _utc(time: object) -> object:
     return time
 
 
-_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"})
-Utc = Annotated[datetime, BeforeValidator(_utc), PlainSerializer(utc_text, return_type=str), _SCHEMA]
+_SCHEMA: Final = pydantic.WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"})
+Utc = Annotated[datetime, pydantic.BeforeValidator(_utc), pydantic.PlainSerializer(utc_text, return_type=str), _SCHEMA]
 """A time that must be aware and UTC; in JSON as `utc_text` writes it."""
 
 
-CHECKED: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
+CHECKED: Final = pydantic.ConfigDict(extra="forbid", strict=True, defer_build=True)
 """For `pydantic.dataclasses.dataclass`."""
 
 
@@ -56,9 +48,9 @@ CHECKED: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
 class CheckedRecord:
     """A record that goes through JSON without loss."""
 
-    @model_validator(mode="wrap")
+    @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _checked(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _checked(cls, given: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(given)
         except ValidationError as error:
@@ -80,13 +72,13 @@ class CheckedRecord:
         return record
 
 
-_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
+_ADAPTERS: Final[dict[type, pydantic.TypeAdapter[Any]]] = {}
 
 
-def _adapter(of: type) -> TypeAdapter[Any]:
+def _adapter(of: type) -> pydantic.TypeAdapter[Any]:
     """Made once: a publication reads hundreds of records."""
     if of not in _ADAPTERS:
-        _ADAPTERS[of] = TypeAdapter(of)
+        _ADAPTERS[of] = pydantic.TypeAdapter(of)
     return _ADAPTERS[of]
 
 

@@ -4,17 +4,19 @@ Like JSOC's, images of HMI hang upside down (CROTA2 = 180). The headers say INST
 observer: the Sun is seen from afar with B0 = 0.
 """
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from kflare.flares.labels import reaches
 from kflare.io.arrays import AnyArray, Float32Array
 from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
-from kflare.sun.times import name_of_time, tai_from_utc
+from kflare.sun.times import name_of_time, tai_from_utc, within
 from kflare.synthetic.surface import DISK_RADIUS
 
 _MISSING: Final = -(2**31)
@@ -40,6 +42,17 @@ def write_regions_of_the_day(table: pd.DataFrame, path: Path) -> None:
         "MAGTYPE": "BETA", "date": (table["time"] + pd.Timedelta(minutes=30)).dt.strftime("%Y-%m-%d %H:%M"),
     }  # fmt: skip
     pd.DataFrame(rows).to_csv(path)
+
+
+def swpc_probabilities(flares: pd.DataFrame, now: datetime) -> list[dict[str, Any]]:
+    """`solar_probabilities.json` at a time, by a made-up forecaster: the last three days go on (`FlareList.table`)."""
+    issued = (now - timedelta(hours=22)).replace(hour=22, minute=0, second=0, microsecond=0)
+    known = flares[within(flares["end"], issued - timedelta(days=3), issued)]
+    row: dict[str, Any] = {"date": f"{issued:%Y-%m-%dT00:00:00}"}
+    for name in "CMX":
+        chance = -math.expm1(-(reaches(known["flux"], name).sum() + 0.1) / 3)
+        row |= {f"{name.lower()}_class_{day}_day": min(max(5 * round(20 * chance), 1), 95) for day in (1, 2, 3)}
+    return [row]
 
 
 def hmi_cards(time: datetime, size: int) -> dict[str, Any]:

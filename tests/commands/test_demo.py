@@ -98,6 +98,9 @@ def test_every_page_says_that_the_sun_is_made_up(week):
     assert {"index.html", "recent.html", "verification.html", "about.html", "week.html"} <= {one.name for one in pages}
     assert len(list(site.glob("archive/????-??-??.html"))) == 8
     assert all("made-up Sun" in page.read_text(encoding="utf-8") for page in pages)
+    scored = (site / "verification.html").read_text(encoding="utf-8")
+    assert scored.count(">SWPC</td>") == 3  # a class each, beside the networks'
+    assert "beside a made-up SWPC" in scored
     text = (site / "week.html").read_text(encoding="utf-8")
     for picture in re.findall(r'src="([^"]+png)"', text):
         assert (site / picture).stat().st_size > 10_000

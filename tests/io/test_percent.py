@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kflare.io.percent import chance, percent, rounded
+from kflare.io.percent import chance, percent, rate, rounded
 
 
 def test_percentages_never_say_never_nor_cross_a_boundary():
@@ -70,3 +70,15 @@ def test_a_chance_is_never_nought_nor_certain_and_stays_below_its_mark(p, down, 
             assert 0.01 <= shown <= p + 1e-8
             for mark in (0.5, 0.8):
                 assert (shown >= mark) == (p >= mark - 1e-9)
+
+
+def test_a_rate_is_told_to_the_nearest_tenth():
+    given = ((0.1475, 0.082, 0.1424), (0.0, 0.0, 0.434), (1.0,), (0.79996,), (None,), (np.nan, np.nan, np.nan))
+    assert [rate(*values) for values in given] == [
+        "14.8 % (8.2–14.2)",
+        "0.0 % (0.0–43.4)",
+        "100.0 %",
+        "80.0 %",
+        "–",
+        "–",
+    ]

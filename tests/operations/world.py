@@ -26,6 +26,7 @@ from kflare.operations.settings import (
     SiteSettings,
 )
 from kflare.sun.geometry import earth_at
+from kflare.synthetic.files import swpc_probabilities
 from kflare.synthetic.sun import SyntheticSun
 from kflare.synthetic.surface import disk_grid
 from tests.observation_sets import (
@@ -181,6 +182,7 @@ class World(StandIn):
         first = f"{now - timedelta(days=7) + timedelta(minutes=1):%Y-%m-%dT%H:%MZ}"
         small = {"begin_time": first, "max_time": first, "end_time": first, "max_class": "B1.0", "satellite": 18}
         self.swpc.feeds[FLARES].insert(0, small)
+        self.swpc.feeds["/json/solar_probabilities.json"] = swpc_probabilities(table, now)
         # A forecaster has looked at what ended an hour ago: four digits of the region, and the start a minute off.
         self.swpc.feeds[EVENTS] = [
             {

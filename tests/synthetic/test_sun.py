@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,7 +12,9 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
+from kflare.operations.swpc import SwpcForecast
 from kflare.sun.geometry import synodic_rate
+from kflare.synthetic.files import swpc_probabilities
 from kflare.synthetic.flares import flare_rate
 from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, times_to_days
 from kflare.synthetic.sharp import patch_parameters
@@ -346,6 +349,20 @@ def test_each_time_has_its_magnetogram_and_its_regions():
     assert [magnetogram.time for magnetogram, _ in seen] == [START + timedelta(hours=h) for h in (0, 8, 16, 24)]
     assert all(len(table) for _, table in seen)
     assert all((table["time"] == magnetogram.time).all() for magnetogram, table in seen)
+
+
+def test_the_made_up_forecaster_knows_what_had_ended_when_it_spoke():
+    end = pd.to_datetime(["2014-01-04T22:00Z", "2014-01-06T12:00Z", "2014-01-07T21:59Z", "2014-01-07T22:00Z"])
+    flares = pd.DataFrame({"end": end, "flux": [2e-6, 2e-5, 3e-6, 2e-4]})
+    day = datetime(2014, 1, 7, tzinfo=UTC)
+    rows = {hour: swpc_probabilities(flares, day + timedelta(hours=hour)) for hour in (21, 22, 27, 46)}
+    assert rows[22] == rows[27] != rows[21]
+    (row,) = rows[27]
+    # Of the three days before 22 UT: three C and one M, 1 - exp(-3.1 / 3) = 0.644 and 1 - exp(-1.1 / 3) = 0.307.
+    assert [row[f"{name}_class_{n}_day"] for name in "cmx" for n in (1, 3)] == [65, 65, 30, 30, 5, 5]
+    assert rows[46][0]["x_class_1_day"] == 30  # the X flare, too, a day later
+    for hour, rows_of_hour in rows.items():
+        assert SwpcForecast.of_feed(json.dumps(rows_of_hour), day + timedelta(hours=hour)).percent["M"][0] > 0
 
 
 @pytest.mark.parametrize(

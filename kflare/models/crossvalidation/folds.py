@@ -21,16 +21,7 @@ from kflare.flares.labels import LEAD_HOURS, in_seconds
 from kflare.io.arrays import BoolArray, Float32Array, IntArray
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
-from kflare.models.baselines import (
-    Classifier,
-    class_climatology,
-    climatology,
-    gradient_boosting,
-    logistic_regression,
-    one_number_regressions,
-    persistence_climatology,
-    random_forest,
-)
+from kflare.models import baselines
 from kflare.models.calibration import fit_calibration
 from kflare.models.cross_fitting import OutOfSample, at_rate, cross_fitted
 from kflare.verification.contingency import best_threshold
@@ -268,10 +259,10 @@ def _read_kept(path: Path) -> pd.DataFrame:
 NETWORK = "network"
 """Name of the network among the methods."""
 
-LEARNERS: Mapping[str, Callable[..., Classifier]] = {
-    "logistic regression": logistic_regression,
-    "gradient boosting": gradient_boosting,
-    "random forest": random_forest,
+LEARNERS: Mapping[str, Callable[..., baselines.Classifier]] = {
+    "logistic regression": baselines.logistic_regression,
+    "gradient boosting": baselines.gradient_boosting,
+    "random forest": baselines.random_forest,
 }
 
 
@@ -293,7 +284,9 @@ def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArra
     return forecast
 
 
-def baseline_unit(task: "TrainingTask", *, learners: Mapping[str, Callable[..., Classifier]] = LEARNERS) -> Unit:
+def baseline_unit(
+    task: "TrainingTask", *, learners: Mapping[str, Callable[..., baselines.Classifier]] = LEARNERS
+) -> Unit:
     """All baselines of a fold; learners get the network's inputs and class weights: their 0.5 is climatology too."""
     from kflare.models.losses import class_weights
 
@@ -305,16 +298,16 @@ def baseline_unit(task: "TrainingTask", *, learners: Mapping[str, Callable[..., 
         outputs = {
             name: learn(features[fold.train], labels, class_weights=weights)(features)
             for name, learn in learners.items()
-        } | one_number_regressions(task.numbers[fold.train], labels, task.numbers, class_weights=weights)
+        } | baselines.one_number_regressions(task.numbers[fold.train], labels, task.numbers, class_weights=weights)
         results = [conclude(name, fold, observed, p) for name, p in outputs.items()]
-        rate = climatology(labels)
+        rate = baselines.climatology(labels)
         stated = {name: method(rate) for name, method in task.frequencies.items()}
         before = stated["persistence"]
-        chance, told = persistence_climatology(before[fold.train], labels, before)
+        chance, told = baselines.persistence_climatology(before[fold.train], labels, before)
         results.append(conclude("persistence + climatology", fold, observed, chance, frequency=True, note=told))
         if "mcintosh" in task.numbers:
             classes = task.numbers["mcintosh"]
-            stated["McIntosh climatology"] = class_climatology(classes[fold.train], labels, classes)
+            stated["McIntosh climatology"] = baselines.class_climatology(classes[fold.train], labels, classes)
         stated["climatology"] = np.full(len(observed), rate, np.float32)
         return results + [conclude(name, fold, observed, p, frequency=True) for name, p in stated.items()]
 

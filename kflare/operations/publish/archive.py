@@ -19,16 +19,9 @@ from kflare.io.atomic import write_whole
 from kflare.operations.flare_records import flare_texts
 from kflare.operations.forecast import Cycle, Forecast, cycle_name
 from kflare.operations.ledger import Ledger
+from kflare.operations.publish import pages
 from kflare.operations.publish.curve import REACH
-from kflare.operations.publish.pages import (
-    PastCycle,
-    SiteData,
-    WindowOutcome,
-    archive_day,
-    archive_index,
-    by_day,
-    day_text,
-)
+from kflare.operations.publish.pages import SiteData
 
 KEEP_PICTURES_DAYS: Final = 30.0
 _MADE_OF: Final = "archive/days.json"
@@ -80,7 +73,7 @@ def past_days(data: SiteData, ledger: Ledger, outcomes: pd.DataFrame, site: Path
         cycles.setdefault(time.replace(hour=0, minute=0, second=0, microsecond=0), []).append((time, run))
     before = _carried(site)
     pictures = set(_kept_pictures(site, data, KEEP_PICTURES_DAYS))
-    names = sorted({*before, *map(day_text, cycles), day_text(issue)})
+    names = sorted({*before, *map(pages.day_text, cycles), pages.day_text(issue)})
     place = {name: at for at, name in enumerate(names)}
     templates = resources.files(__package__).joinpath("templates")
     common = _digest([__version__, data.title, *(one.read_text("utf-8") for one in templates.iterdir())])
@@ -89,7 +82,7 @@ def past_days(data: SiteData, ledger: Ledger, outcomes: pd.DataFrame, site: Path
     if len(outcomes):
         wanted.add(outcomes["time"].max().to_pydatetime().replace(hour=0, minute=0, second=0, microsecond=0))
     for day, entries in cycles.items():
-        at = place[day_text(day)]
+        at = place[pages.day_text(day)]
         told = [(time, run, observed.get(time), cycle_name(time) in pictures) for time, run in entries]
         made_of[names[at]] = _digest([common, names[max(at - 1, 0) : at + 2], told, within(day, day + 2 * _DAY)])
         if before.get(names[at]) != made_of[names[at]]:
@@ -103,7 +96,7 @@ def past_days(data: SiteData, ledger: Ledger, outcomes: pd.DataFrame, site: Path
             window = cycle.issue, cycle.issue + _DAY
             if isinstance(cycle, Forecast):
                 window = cycle.window_start, cycle.window_end
-            past.append(PastCycle(cycle, WindowOutcome(observed.get(cycle.issue, {}), within(*window))))
+            past.append(pages.PastCycle(cycle, pages.WindowOutcome(observed.get(cycle.issue, {}), within(*window))))
     return {"past": past, "made_of": {day: digest for day, digest in (before | made_of).items() if digest}}
 
 
@@ -130,7 +123,7 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
 
     `folder` is the new version with what was carried over; the first of the current `pictures`, path by name, is shown.
     """
-    entries = {one.forecast.cycle_id: one for one in (*data.past, PastCycle(data.current))}
+    entries = {one.forecast.cycle_id: one for one in (*data.past, pages.PastCycle(data.current))}
     shown = {}
     for cycle, one in entries.items():
         if (first := next((folder / picture_folder(one.forecast)).glob("0-*"), None)) is not None:
@@ -138,14 +131,14 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
     if pictures:
         shown[data.current.cycle_id] = next(iter(pictures.values()))
 
-    days = by_day(entries.values())
+    days = pages.by_day(entries.values())
     carried = {path.stem for path in (folder / "archive").glob("????-??-??.html")}
     names = sorted({*carried, *(day.name for day in days)})
     files = {}
     for day in days:
         path = f"archive/{day.name}.html"
-        text = archive_day(data, day, days=names, pictures=shown)
+        text = pages.archive_day(data, day, days=names, pictures=shown)
         if day.name not in carried or (folder / path).read_text(encoding="utf-8") != text:
             files[path] = text
     made_of = json.dumps(data.made_of, indent=0, sort_keys=True)
-    return {**files, "archive/index.html": archive_index(data, names), _MADE_OF: made_of}
+    return {**files, "archive/index.html": pages.archive_index(data, names), _MADE_OF: made_of}

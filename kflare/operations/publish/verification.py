@@ -10,7 +10,7 @@ import pandas as pd
 
 from kflare.errors import ModelError
 from kflare.io.arrays import TimeArray
-from kflare.io.percent import chance
+from kflare.io.percent import rate
 from kflare.models.publish import read_metadata
 from kflare.operations.forecast import FORECAST_CLASSES, Cycle, MarkBounds
 from kflare.operations.publish.pages import Figure, Section
@@ -36,7 +36,7 @@ _TEXT: Final = (
     "over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
 )
 
-RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
+RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean score", "Mean calibrated")
 
 VERIFIED: Final = timedelta(days=366)
 """What is verified: older forecasts are of another Sun, and `kflare.verify` scores them all."""
@@ -72,9 +72,9 @@ def verification_sections(outcomes: pd.DataFrame) -> tuple[Section, ...]:
 def record_sections(cycle: Cycle, models: Path | None, bounds: MarkBounds) -> tuple[Section, ...]:
     """What followed each mark, and a reliability diagram, on days that the networks had not seen.
 
-    From `full_disk_record` in the metadata of the models that answered, below `models`, where they have it: lists by
-    whole percent, to which boundaries are rounded, of `days`, of `events` among them and of the sum of `calibrated`, by
-    "score" and by "calibrated".
+    From `full_disk_record` in the metadata of the models that answered, below `models`, where they have it: by "score"
+    and by "calibrated", lists by whole percent, to which boundaries are rounded, of `days`, of `events` among them and
+    of the sums of `score` (`defn-*` from version 9) and `calibrated`.
     """
     sections = []
     for use in getattr(cycle, "models", ()) if models is not None else ():
@@ -98,17 +98,18 @@ def record_sections(cycle: Cycle, models: Path | None, bounds: MarkBounds) -> tu
 
 
 def what_followed(record: Mapping[str, Any], bounds: MarkBounds) -> Iterator[tuple[str, ...]]:
-    """Rows of `RECORD_HEAD`: of each mark its days, how many an event followed, and the mean calibrated probability."""
+    """Rows of `RECORD_HEAD`: of each mark its days, how many an event followed, and the means of what was forecast."""
     for on, begins in bounds.marks.items():
         above = 100
         for mark, least in begins.items():
             first = round(100 * least)
-            days, events, mean = (sum(record[on][name][first:above]) for name in ("days", "events", "calibrated"))
-            rate = "–"
-            if days:
-                rate = chance(events / days, *rate_interval(events, days))
-            start = f"{first} %" if on == "calibrated" else str(first)
-            yield mark, on, start, str(days), rate, chance(mean / days if days else None)
+            sums = {name: sum(values[first:above]) for name, values in dict(record[on]).items()}
+            days, events = sums["days"], sums["events"]
+            followed = rate(events / days, *rate_interval(events, days)) if days else "–"
+            score, mean = (
+                rate(sums[name] / days if days and name in sums else None) for name in ("score", "calibrated")
+            )
+            yield mark, on, f"{first}{' %' * (on == 'calibrated')}", str(days), followed, score.removesuffix(" %"), mean
             above = first
 
 

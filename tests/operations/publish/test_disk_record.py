@@ -69,9 +69,8 @@ def test_the_page_reads_what_the_tool_writes(
         days = first[(first[on] >= least) & (first[on] < below)]
         assert row[3] == str(len(days))
         assert row[1] == on
-        rate, mean = (float(cell.split(" %")[0]) for cell in row[4:])
-        assert rate == pytest.approx(100 * days["observed"].mean(), abs=1)
-        assert mean == pytest.approx(100 * days["calibrated"].mean(), abs=1)
+        means = [float(cell.split(" %")[0]) for cell in row[4:]]
+        assert means == pytest.approx([100 * days[of].mean() for of in ("observed", "score", "calibrated")], abs=0.051)
     assert "1096 days of 2012, 2013, 2014" in section.text
     # The made-up flares before tell nothing, and without the regions nothing is known.
     assert record["bss"]["regions alone"] == pytest.approx(record["bss"]["regions and flares before"], abs=0.01)
@@ -91,3 +90,27 @@ def test_the_record_is_of_what_a_client_tells(disk: pd.DataFrame) -> None:
     start = pd.date_range("2013-12-01", "2014-02-01", freq="6h", tz="UTC")
     flares = FlareList(pd.DataFrame({"start": start, "goes_class": "C2.0"}), "made up")
     assert _TOOL["disk_times"](rows, "M", {"2014": flares})["likeliest"].tolist() == [0.3, 0.2]
+
+
+def test_the_record_tells_of_the_same_days_before_and_of_another_archive(disk: pd.DataFrame) -> None:
+    disk = disk.assign(calibrated=_TOOL["yearly_calibrated"](disk))
+    other = disk.assign(time=disk["time"] - pd.DateOffset(years=12), fold="before", likeliest=0.0).drop(
+        columns="calibrated"
+    )
+    record = _TOOL["disk_record"](disk, other)
+    alone, combined, others = record["beside"]
+    assert others.startswith("1096 days of 2000 to 2002")
+    first = disk[disk["time"].dt.hour == 0]
+    for title in record["beside"]:
+        for on in ("score", "calibrated"):
+            assert sum(record["beside"][title][on]["days"]) == 1096
+            assert sum(record["beside"][title][on]["events"]) == first["observed"].sum()
+    mean = {title: sum(of["calibrated"]["calibrated"]) / 1096 for title, of in record["beside"].items()}
+    assert mean[combined] == pytest.approx(first["combined"].mean(), abs=1e-3)  # twice what followed
+    assert mean[combined] > 1.9 * first["observed"].mean()
+    assert mean[alone] == pytest.approx(first["observed"].mean(), abs=0.02)
+    assert mean[others] == pytest.approx(first["observed"].mean(), abs=0.02)
+    # By the regions' archive alone: what came in the other one changes nothing.
+    never = _TOOL["disk_record"](disk, other.assign(observed=False))["beside"][others]
+    assert never["calibrated"]["calibrated"] == record["beside"][others]["calibrated"]["calibrated"]
+    assert sum(never["calibrated"]["events"]) == 0

@@ -13,7 +13,7 @@ from kflare.models.publish import METADATA
 from kflare.operations.forecast import Forecast, MarkBounds, Outage, Probability
 from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, age_text, span_text, time_text, verdict
 from kflare.operations.publish.site import write_site
-from kflare.operations.publish.verification import record_sections, verification_sections
+from kflare.operations.publish.verification import record_sections, verification_sections, what_followed
 
 from .conftest import outcomes_of
 
@@ -108,8 +108,9 @@ def write_record(models: Path, record: object, *, name: str = "defn-m") -> None:
 
 
 def counted(days: dict[int, int], events: dict[int, int]) -> dict[str, list[float]]:
-    """Days and events at whole percents, all of a calibrated 20 %."""
+    """Days and events at whole percents, which are the score, all of a calibrated 20 %."""
     every = {"days": days, "events": events, "calibrated": {at: 0.2 * count for at, count in days.items()}}
+    every["score"] = {at: at / 100 * count for at, count in days.items()}
     return {name: [counts.get(at, 0) for at in range(100)] for name, counts in every.items()}
 
 
@@ -124,20 +125,29 @@ def test_the_page_says_what_followed_each_mark_before_the_release(make_forecast:
     assert paper[0].rows == ()  # marks are of M
     assert paper[1].text == "Days of 2013."
     assert paper[1].rows == (
-        ("Danger flares", "score", "80", "100", "28 % (20–38)", "20 %"),
-        ("Warning", "score", "50", "50", "20 % (11–34)", "20 %"),
-        ("Quiet", "score", "0", "200", "2.0 % (<1–6)", "20 %"),
+        ("Danger flares", "score", "80", "100", "28.0 % (20.1–37.5)", "91.4", "20.0 %"),
+        ("Warning", "score", "50", "50", "20.0 % (11.2–33.0)", "79.0", "20.0 %"),
+        ("Quiet", "score", "0", "200", "2.0 % (0.8–5.0)", "10.0", "20.0 %"),
     )
     office = MarkBounds(calibrated_danger=0.71, calibrated_warning=0.2)
     assert [row[:5] for row in record_sections(forecast, tmp_path, office)[1].rows[:3]] == [
         ("Danger flares", "calibrated", "71 %", "0", "–"),
-        ("Warning", "calibrated", "20 %", "100", "28 % (20–38)"),
-        ("Quiet", "calibrated", "0 %", "250", "5.6 % (3–10)"),
+        ("Warning", "calibrated", "20 %", "100", "28.0 % (20.1–37.5)"),
+        ("Quiet", "calibrated", "0 %", "250", "5.6 % (3.4–9.2)"),
     ]
     site = write_site(SiteData(forecast, record=paper), tmp_path / "site")
     page = re.sub(r"<[^>]*>", " ", (site / "about.html").read_text(encoding="utf-8"))
-    assert "Danger flares score 80 100 28 % (20–38) 20 %" in " ".join(page.split())
+    assert "Danger flares score 80 100 28.0 % (20.1–37.5) 91.4 20.0 %" in " ".join(page.split())
     assert {path.name for path in (site / "figures").glob("record-*")} == {"record-c.png", "record-m.png"}
+
+
+def test_a_mean_is_told_to_the_nearest_and_one_that_was_not_kept_is_a_dash() -> None:
+    by_score = counted({10: 406}, {10: 44})
+    # Was "14 %" beside "10 % (8-15)": rounded down as if a mark began at it, and outside its interval unseen.
+    by_score["calibrated"] = [0.14749 * days for days in by_score["days"]]
+    del by_score["score"]  # `defn-*` up to version 8
+    _, _, quiet = what_followed({"score": by_score}, MarkBounds())
+    assert quiet == ("Quiet", "score", "0", "406", "10.8 % (8.2–14.2)", "–", "14.7 %")
 
 
 @pytest.mark.parametrize("record", [None, {}, {"about": "", "score": 1}, {"about": "", "score": {}, "calibrated": {}}])
