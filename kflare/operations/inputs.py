@@ -161,7 +161,10 @@ def record_feed_flares(
     try:
         flares = read_flares(result.files[0])
         # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.
-        since = max(since, flares.span[0])
+        # Where none is known since the ledger was told last, it is not cut short: nothing flared.
+        known = ledger.flares(since, first := flares.span[0])
+        begun = [] if len(known.table) else [begin for begin, end in known.covered if end > since]
+        since = max(since, min(first, *begun) if begun else first)
         lists = [*inputs.events.files, *([] if settings.data.flares is None else [settings.data.flares])]
         if flares.table["noaa"].isna().any():
             flares = reduce(_numbered, lists, flares)

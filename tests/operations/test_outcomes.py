@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kflare.archives.near_real_time_data import FEED_REACH, NrtRecord, NrtResult
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux
 from kflare.flares.labels import disk_flux, reaches, region_flux
 from kflare.flares.repairing import read_flares
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
+from kflare.operations.inputs import FLARE_LAG, CycleInputs, record_feed_flares
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import forecast_outcomes
+from kflare.operations.settings import ForecastSettings
 from kflare.sun.disk import FULL_DISK
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
@@ -38,6 +41,39 @@ def flare_list(*flares: tuple[datetime, str, int | None]) -> FlareList:
     for name in ("start", "peak", "end"):
         table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
     return FlareList(table, "test", {})
+
+
+def tell(ledger: Ledger, flares: FlareList, issue: datetime, folder: Path) -> None:
+    """A cycle at which SWPC's feed lists what there is of the week before."""
+    path = folder / f"{issue:%d%H}.csv"
+    flares.between(issue - FEED_REACH, issue).write_csv(path)
+    found = NrtResult("goes_flares", "", issue, (NrtRecord(issue, {"": path}),))
+    inputs = CycleInputs((), found, NrtResult("goes_events", "", issue), None, {}, None, None)
+    record_feed_flares(inputs, ForecastSettings(), ledger, now=issue)
+
+
+def test_the_first_flare_after_a_quiet_week_leaves_no_hole(tmp_path: Path) -> None:
+    """It left the hours before it uncovered for ever: of four forecasts the outcome was never known."""
+    first = START + 8 * DAY + 5 * HOUR
+    flares = flare_list((START - 3 * DAY, "C2.0", None), (START - 2 * DAY, "C3.0", None), (first, "C1.0", None))
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        for cycle in range(40):
+            tell(ledger, flares, START + cycle * 6 * HOUR, tmp_path)
+        known = ledger.flares(START - 7 * DAY, START + 10 * DAY)
+    assert len(known.table) == 3
+    assert known.covered == ((START - 3 * DAY, START + 39 * 6 * HOUR - FLARE_LAG),)
+
+
+def test_a_feed_that_lost_its_past_tells_of_what_it_has(tmp_path: Path) -> None:
+    flares = flare_list((START, "C2.0", None), (START + DAY, "C3.0", None), (START + 3 * DAY, "C1.0", None))
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        tell(ledger, flares, START + 2 * DAY, tmp_path)
+        tell(ledger, flares.between(START + 2 * DAY, START + 5 * DAY), START + 4 * DAY, tmp_path)
+        known = ledger.flares(START - 7 * DAY, START + 10 * DAY)
+    assert len(known.table) == 3
+    assert known.covered == (
+        (START, START + 2 * DAY - FLARE_LAG), (START + 3 * DAY, START + 4 * DAY - FLARE_LAG)
+    )  # fmt: skip
 
 
 def forecast(issue: datetime, regions: tuple[tuple[str, tuple[int, ...]], ...]) -> Forecast:
