@@ -247,6 +247,31 @@ def test_no_page_is_wider_than_its_screen(
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "no-data"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_table_is_cut_off_on_a_phone(
+    visit: Callable[..., Visit], sites: dict[str, Path], kind: str, scheme: str
+) -> None:
+    """Scores, outcomes and remarks had been out of sight, with nothing to say that a table scrolls."""
+    opened = visit(sites[kind], size=(390, 844), color_scheme=scheme)
+    stacked = 0
+    for name in PAGES:
+        page = opened.go(name)
+        page.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
+        page.wait_for_timeout(100)  # they tell that they are open later
+        tables = page.locator(".scroll:has(> table)")
+        assert tables.evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)") == []
+        stacked += page.locator("table.stacked").count()
+        unnamed = "all => all.filter(e => e.colSpan == 1 && !e.dataset.head).map(e => e.textContent)"
+        assert page.locator("table.stacked tbody :is(th, td)").evaluate_all(unnamed) == []
+        assert violations(page) == [], name
+    assert stacked > 2
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(100)
+    assert page.locator("table.stacked").count() == 0
+    opened.check()
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "no-data"])
 def test_nothing_is_cut_off_on_a_desk(visit: Callable[..., Visit], sites: dict[str, Path], kind: str) -> None:
     opened = visit(sites[kind], size=(1280, 900))
     for name in PAGES:

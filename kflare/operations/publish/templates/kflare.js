@@ -47,6 +47,22 @@ function tick() {
   document.getElementById("last")?.classList.toggle("over", over);
 }
 
+// On a phone a table that does not fit stands as a card for each row, whose cells say what they are.
+function stackTables() {
+  for (const table of document.querySelectorAll(".scroll > table")) {
+    const heads = [...table.querySelectorAll("thead th")].map((one) => one.textContent.replace(" %", "\u00a0%"));
+    for (const row of table.querySelectorAll("tbody tr")) {
+      let column = 0;
+      for (const cell of row.cells) {
+        if (cell.colSpan === 1) cell.dataset.head = heads[column];
+        column += cell.colSpan;
+      }
+    }
+    table.classList.remove("stacked");
+    table.classList.toggle("stacked", table.scrollWidth > table.parentElement.clientWidth);
+  }
+}
+
 // A page left open takes the next forecast by itself; opened as a file it cannot ask, and the wall's loads itself again.
 async function lookForNewer() {
   if (!body.issue || !(Date.now() > time(body.next))) return;
@@ -105,6 +121,9 @@ function theme() {
 theme();
 pictures();
 regions();
+stackTables();
+addEventListener("resize", stackTables);
+document.addEventListener("toggle", stackTables, true); // what unfolds had no width before
 for (const chart of document.querySelectorAll(".scroll:has(.strip)")) chart.scrollLeft = chart.scrollWidth; // the newest, on a phone
 tick();
 setInterval(tick, 15000);
