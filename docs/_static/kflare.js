@@ -11,3 +11,15 @@ document.addEventListener("DOMContentLoaded", () => {
     if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
   }
 });
+
+// What a table or a program has beyond its right edge fades away there, until it is scrolled to.
+function showCut(element) {
+  element.classList.toggle("cut", element.scrollLeft + element.clientWidth < element.scrollWidth - 2);
+}
+document.addEventListener("DOMContentLoaded", () => {
+  const wide = document.querySelectorAll(".bd-article table, .bd-article pre");
+  const all = () => wide.forEach(showCut);
+  wide.forEach((one) => one.addEventListener("scroll", () => showCut(one), { passive: true }));
+  addEventListener("resize", all);
+  all();
+});
