@@ -438,10 +438,10 @@ def test_x_flares_are_forecast_from_statistics_beside_the_networks(
         kept = ledger.cycle(ISSUE)
     assert isinstance(kept, Forecast)
     assert [one.probability for one in kept.regions] == [one.probability for one in cycle.regions]
-    for regions, count in ((False, 1), (True, len(rated))):
+    for regions, count, beside in ((False, 1, {"SWPC": 1}), (True, len(rated), {})):
         frame, _, event = table_to_verify(office.settings.ledger.url, "X", regions=regions)
         assert event == "≥X1.0 flares"
-        assert frame["method"].value_counts().to_dict() == {"kflare": count, "kflare (calibrated)": count}
+        assert frame["method"].value_counts().to_dict() == {"kflare": count, "kflare (calibrated)": count} | beside
 
 
 def test_regions_have_no_x_that_is_not_known(world: World, office: Office) -> None:
