@@ -31,9 +31,10 @@ _HEAD: Final = (
 _TEXT: Final = (
     "Full-disk forecasts of the last 366 days whose window has ended and is covered by the flare list. One says yes "
     "where the network's score is 50 or more, the paper's rule, or, likelier than not, where its calibrated "
-    "probability is 50 % or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is above "
-    "0 where the calibrated probability is better than always forecasting the mean rate. In brackets: 95 % intervals, "
-    "over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
+    "probability is 50 % or more; SWPC and statistics have no score, and say yes by their probability. TSS is 1 for a "
+    "perfect forecast and 0 without skill; the Brier skill score is above 0 where the calibrated probability is better "
+    "than always forecasting the mean rate. In brackets: 95 % intervals, over days drawn with replacement, where these "
+    "tell of any. A dash: not defined, for lack of events or of forecasts."
 )
 
 RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean score", "Mean calibrated")
@@ -52,14 +53,15 @@ def verification_sections(outcomes: pd.DataFrame) -> tuple[Section, ...]:
     drawn: list[Section] = []
     known = dict(iter(outcomes[outcomes["observed"].notna()].groupby(["threshold", "method"])))
     for name in FORECAST_CLASSES:
-        for told, method in (("regions combined", "kflare"), ("full-disk CNN", "cnn"), ("SWPC", "SWPC")):
+        ours = "statistics" if name == "X" else "regions combined"
+        for told, method in ((ours, "kflare"), ("full-disk CNN", "cnn"), ("SWPC", "SWPC")):
             if (name, method) in known:
                 rows.append(_row(name, told, known[name, method]))
                 likely = known[name, method].assign(probability=known[name, method]["calibrated"])
                 if method == "kflare" and name != "X" and likely["calibrated"].notna().all():  # X has no other rule
                     rows.append(_row(name, f"{told}, likelier than not", likely))
         if (name, "kflare") in known:
-            drawn += _diagrams(name, known[name, "kflare"], known.get((name, "cnn")))
+            drawn += _diagrams(name, ours, known[name, "kflare"], known.get((name, "cnn")))
     if not rows:
         return ()
     if not drawn:
@@ -141,10 +143,9 @@ def _utc(times: pd.Series) -> TimeArray:
 
 
 def _score(found: Interval) -> str:
-    if np.isnan(found.value):
-        return "–"
-    text = f"{found.value:.2f}"
-    return text if np.isnan(found.lower) else f"{text} [{found.lower:.2f}, {found.upper:.2f}]"
+    # An interval of no width is of days too few, or too much alike, to draw from: no sign of certainty.
+    interval = f" [{found.lower:.2f}, {found.upper:.2f}]" if found.lower < found.upper else ""
+    return "–" if np.isnan(found.value) else f"{found.value:.2f}{interval}"
 
 
 def _largest_class(known: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -165,14 +166,13 @@ def _largest_class(known: Mapping[str, pd.DataFrame]) -> list[Section]:
     return [Section("Largest class", text, head, tuple(rows), (Figure("largest-class", picture, alt),))]
 
 
-def _diagrams(name: str, known: pd.DataFrame, cnn: pd.DataFrame | None) -> list[Section]:
+def _diagrams(name: str, ours: str, known: pd.DataFrame, cnn: pd.DataFrame | None) -> list[Section]:
     observed, calibrated = known["observed"].to_numpy(bool), known["calibrated"].to_numpy()
     if len(known) < _FEWEST or observed.all() or not observed.any():
         return []
-    event = f"≥ {name}1.0"
-    low = name.lower()
+    event, low = f"≥ {name}1.0", name.lower()
     deciding = known["probability"].to_numpy()
-    methods = {"regions combined": deciding}
+    methods = {ours: deciding}
     if cnn is not None and len(cnn) == len(known):
         methods["full-disk CNN"] = cnn["probability"].to_numpy()
     title = f"Forecast and outcome, {event}"

@@ -72,6 +72,23 @@ def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[Past
     assert verification_sections(outcomes_of(one for one in past if one.outcome is None)) == ()
 
 
+def test_an_interval_of_no_width_is_no_sign_of_certainty(make_forecast: Make) -> None:
+    """The forecasts of one day can only be drawn together: "0.50 [0.50, 0.50]" had stood for four forecasts."""
+    issues = [make_forecast().issue + timedelta(hours=6 * n) for n in range(4)]
+    day = timedelta(days=1)
+    entries = [
+        PastCycle(
+            make_forecast(issue=one, window_start=one, window_end=one + day, next_issue=one + day, cnn={},
+                          full_disk={"X": Probability(None, 0.7 if n < 3 else 0.1)}),
+            WindowOutcome({"X": n % 2 == 0}),
+        )
+        for n, one in enumerate(issues)
+    ]  # fmt: skip
+    (row,) = verification_sections(outcomes_of(entries))[0].rows
+    assert row[:6] == ("≥ X1.0", "statistics", "4", "2", "2", "1")
+    assert row[8:10] == ("0.50", "0.33")
+
+
 def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Make) -> None:
     entry = PastCycle(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), WindowOutcome({"M": True}))
     (row,) = verification_sections(outcomes_of([entry]))[0].rows
