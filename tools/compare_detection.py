@@ -45,7 +45,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="magnetograms")
     parser.add_argument("srs", type=Path, help="NOAA's Solar Region Summaries: a CSV of many days, or a daily text")
     parser.add_argument("--days", type=int, default=10, help="images, evenly spread; 0 = all (default: 10)")
-    parser.add_argument("--byte-range", type=float, help="field strength of byte 255 of images, G")
+    parser.add_argument(
+        "--byte-range", type=float, nargs="+", metavar="G",
+        help="field strength of byte 255 of images; of several, the default settings by each are shown",
+    )  # fmt: skip
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each image with the default's boxes")
     try:
         compare(parser.parse_args())
@@ -65,10 +68,16 @@ def compare(args: argparse.Namespace) -> None:
     if args.days:
         files = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, args.days).round().astype(int))]
     srs = read_srs(args.srs)
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in SETTINGS}
+    ranges = args.byte_range or [None]
+    # The name of each row, its settings, and the byte range of the images.
+    shown = {name: (options, ranges[0]) for name, options in SETTINGS.items()}
+    if len(ranges) > 1:
+        shown = {f"{gauss:g} G": (DEFAULT, gauss) for gauss in ranges}
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in shown}
     for path in tqdm(files, unit="image", disable=None):
-        magnetogram = read_magnetogram(path, byte_range=args.byte_range)
-        for name, options in SETTINGS.items():
+        read = {gauss: read_magnetogram(path, byte_range=gauss) for gauss in ranges}
+        for name, (options, gauss) in shown.items():
+            magnetogram = read[gauss]
             detection = detect_regions(magnetogram, options=options)
             numbers = noaa_numbers(detection, srs)
             rows[name].append(counts(detection, numbers, reported(srs, detection)))

@@ -191,7 +191,7 @@ def test_refusals_carry_the_servers_reason(client):
 
 def test_a_server_that_is_down(dead_port):
     with Client(f"127.0.0.1:{dead_port}", max_attempts=2) as client:
-        message = rf"no server at 127\.0\.0\.1:{dead_port} .*UNAVAILABLE.*python -m kflare\.serve"
+        message = rf"no server at 127\.0\.0\.1:{dead_port} .*python -m kflare\.serve.*just now.*UNAVAILABLE"
         with pytest.raises(ServingError, match=message) as caught:
             client.predict_regions("defn-c", TABLE)
         assert "\n" not in str(caught.value)
