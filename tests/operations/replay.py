@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -161,9 +161,11 @@ class Replay:
         with World(self.sun, size=self.size) as self.world:
             self.server = Server(folder=models, port=0, poll_seconds=0.05, trust=TOYS)
             self.server.start()
-            self.settings = self.world.settings(
+            settings = self.world.settings(
                 self.folder, server=f"127.0.0.1:{self.server.port}", ledger=self.database, hours=HOURS
             )
+            title = "Replay: a made-up Sun, beside a made-up SWPC"
+            self.settings = replace(settings, site=replace(settings.site, title=title))
             try:
                 with Ledger(self.database) as self.ledger:
                     self.log = _Log(self.settings.log.path)

@@ -180,13 +180,12 @@ def server(sites: dict[str, Path]) -> Iterator[str]:
 
 
 def violations(page: Any) -> list[str]:
-    """What axe-core finds serious or critical."""
+    """What axe-core finds, of any impact."""
     # `preload` would read the style sheet once more, which a folder opened as a file refuses.
     found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {node['html'][:160]} {node.get('failureSummary', '')}"
         for one in found
-        if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
 
