@@ -75,10 +75,13 @@ def status(_: Path) -> Timed:
 
 
 def server(_: Path) -> Timed:
-    def run() -> None:
-        _, process = started()
-        process.terminate()
-        process.wait()
+    def run() -> None:  # until it says so: a client that asks again and again hears of it seconds later
+        line = [sys.executable, "-m", "kflare.serve", "--models", str(models()), "--port", "0"]
+        with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            if not any("listening on" in told for told in process.stderr):
+                raise SystemExit(f"kflare.serve ended with {process.wait()}")
+            process.kill()
 
     return Timed(run)
 

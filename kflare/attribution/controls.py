@@ -49,8 +49,7 @@ def controls(model: keras.Model, images: Float32Array, methods: Sequence[str] = 
     "insertion": as `removal_curve` has them; "agreement": a row and a column per method. Errors are those of
     `randomisation_check` and `removal_curve`, such as `DataError` where S is no multiple of the cells.
     """
-    twin = CompiledAttribution(model, layer=last_convolution(model))
-    found = twin.maps(images, methods)
+    found = CompiledAttribution(model, layer=last_convolution(model)).maps(images, methods)
     maps = {method: found[method][..., _FLARE] for method in methods}
     table = randomisation_check(model, images, methods=methods)
     randomised = table.pivot_table(

@@ -75,8 +75,7 @@ def overlay(attribution: Attribution, field: FloatArray, *, patches: Sequence[Re
 
 def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
     """Guided backpropagation of both labels over the magnetograms, one row per title and image (Fig. 3)."""
-    titles = ("flaring label", "non-flare label")
-    figure, panels = _grid(cases, titles)
+    figure, panels = _grid(cases, ("flaring label", "non-flare label"))
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes, label in zip(row, (1, 0), strict=True):
             _field(axes, image.field, _FAINT * _LIMIT)
@@ -91,8 +90,7 @@ def figure_class_maps(cases: Sequence[tuple[str, ImageMaps]], method: str = "gra
     """A map of `CLASS_MAPS` of both labels, and for no flare also without ReLU, a row per title and image (Fig. 4)."""
     name, opacity = NAMES[method], _OPACITY[method]
     signed = "rectified by definition" if method == "grad_cam_plus_plus" else "without ReLU"
-    titles = ("flaring label", "non-flare label", f"non-flare label, {signed}")
-    figure, panels = _grid(cases, titles)
+    figure, panels = _grid(cases, ("flaring label", "non-flare label", f"non-flare label, {signed}"))
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes in row:
             _field(axes, image.field, _FAINT * _LIMIT)

@@ -81,8 +81,7 @@ def value_columns(methods: Sequence[str] = ANSWERED_METHODS) -> list[str]:
     of Grad-CAM make.
     """
     names = [(method, name) for method in methods for name in STATISTICS]
-    labels = tuple(reversed(LABELS))
-    return [f"{method}_{label}_{name}" for method, name in [*names, *_SCORES] for label in labels]
+    return [f"{method}_{label}_{name}" for method, name in [*names, *_SCORES] for label in reversed(LABELS)]
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:

@@ -26,8 +26,7 @@ def rank_correlation(one: Float32Array, other: Float32Array) -> Float64Array:
 def agreement(maps: Mapping[str, Float32Array]) -> pd.DataFrame:
     """Mean rank correlation of each pair of methods (maps (N, h, w) of the same images), on 16×16 cells; symmetric."""
     cells = {method: on_cells(values) for method, values in maps.items()}
-    table = {a: {b: mean_defined(rank_correlation(cells[a], cells[b])) for b in cells} for a in cells}
-    return pd.DataFrame(table)
+    return pd.DataFrame({a: {b: mean_defined(rank_correlation(cells[a], cells[b])) for b in cells} for a in cells})
 
 
 def on_cells(maps: Float32Array) -> Float32Array:

@@ -54,8 +54,7 @@ def _features(args: argparse.Namespace) -> None:
         _write_lists(run, folder)
     summary = _summary(run, folder, measured=len(todo))
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))
-    total = f"{len(jobs)} magnetograms"
-    command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {folder}")
+    command_line.report_failures(args.prog, failures, of=f"{len(jobs)} magnetograms", rest=f"the rest is in {folder}")
     if found.unserved:
         raise DataError(f"{'; '.join(found.unserved)}: {folder} is without them; give a larger --tolerance, or others")
 

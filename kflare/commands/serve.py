@@ -35,6 +35,7 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         _run(options, events)
     finally:
+        gc.enable()
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -51,6 +52,7 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
     begun = time.monotonic()
     use_one_arena()
     check_address(options.host, options.port)
+    gc.disable()  # until it has started, of which it took a tenth
     if not options.debug:
         command_line.quiet_tensorflow()
         # It advises against sessions, which are what TensorFlow Serving runs models in.
@@ -99,6 +101,7 @@ def _start(server: "Server", events: "SimpleQueue[BaseException | str]") -> None
         events.put(error)
     else:
         events.put("started")
+    gc.enable()
 
 
 def _metrics_path(monitoring_config: Path | None) -> str | None:

@@ -98,8 +98,7 @@ def reduce_images(
             # A small image may be too coarse in a smaller guise.
             others[number, guise, ..., 0] = other if np.isfinite(other).any() else field
         measured = None if measure is None else measure(fields[number])
-        scale = magnetogram.byte_scale
-        return digest.hexdigest(), proxies_of(magnetogram), measured, magnetogram.instrument, scale
+        return digest.hexdigest(), proxies_of(magnetogram), measured, magnetogram.instrument, magnetogram.byte_scale
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read

@@ -70,8 +70,7 @@ def samples_of_sharp(
     def given(noaa: pd.Series) -> pd.Series:
         return pd.to_datetime(noaa.map(listed), utc=True).astype(table["time"].dtype)
 
-    first = numbers["region"].map(table.groupby("region")["time"].min())
-    numbers["time"] = given(numbers["noaa"]).fillna(first)
+    numbers["time"] = given(numbers["noaa"]).fillna(numbers["region"].map(table.groupby("region")["time"].min()))
     early = int((~numbers["noaa"].isin(list(listed))).sum())
     notes = [*samples.notes, f"{early} of {len(numbers)} NOAA numbers taken as known from a region's first row"]
     notes += [note] if (note := unassigned_note(table["time"], flares)) else []

@@ -62,8 +62,7 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
 
 
 def _noaa_numbers(column: pd.Series) -> pd.Series:
-    rule = "be one NOAA region number (0 or empty = none)"
-    return whole_numbers(column, "region table", most=99_999, rule=rule)
+    return whole_numbers(column, "region table", most=99_999, rule="be one NOAA region number (0 or empty = none)")
 
 
 def _utc_times(times: pd.Series, path: Path) -> pd.Series:

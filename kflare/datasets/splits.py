@@ -63,8 +63,7 @@ def chronological_split(
     first = -np.inf if start is None else start.timestamp()
     last = np.inf if test_until is None else test_until.timestamp()
     bounds = [first, train_until.timestamp(), validate_until.timestamp(), last]
-    masks = [(begin >= low) & (end <= high) for low, high in pairwise(bounds)]
-    split = Split(*masks)
+    split = Split(*[(begin >= low) & (end <= high) for low, high in pairwise(bounds)])
     for name, mask in split.parts().items():
         if not mask.any():
             seen = pd.DatetimeIndex(times)

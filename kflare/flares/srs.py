@@ -102,8 +102,7 @@ def mcintosh_classes(samples: pd.DataFrame, srs: pd.DataFrame) -> pd.Series:
     asked = samples[["time", "noaa"]].astype({"time": "datetime64[us, UTC]", "noaa": "Int64"})
     asked = asked.reset_index(drop=True).reset_index(names="row").sort_values("time")
     known = srs[["issued", "noaa", "mcintosh"]].astype({"noaa": "Int64"}).sort_values("issued")
-    within = pd.Timedelta("48h")
-    found = pd.merge_asof(asked, known, left_on="time", right_on="issued", by="noaa", tolerance=within)
+    found = pd.merge_asof(asked, known, left_on="time", right_on="issued", by="noaa", tolerance=pd.Timedelta("48h"))
     return found.set_index("row")["mcintosh"].sort_index().fillna("").set_axis(samples.index)
 
 

@@ -52,8 +52,7 @@ class DiskCalibration:
         for name, weight in self.weights.items():
             known &= counts[name] >= 0  # False of NaN
             logit += weight * tf.math.log(1.0 + tf.maximum(counts[name], 0.0))
-        index = tf.sigmoid(tf.where(known, logit, tf.zeros_like(logit)))
-        informed = self.informed.outputs(index)
+        informed = self.informed.outputs(tf.sigmoid(tf.where(known, logit, tf.zeros_like(logit))))
         return {name: tf.where(known, informed[name], value) for name, value in told.items()}
 
     def of(self, combined: Float32Array, counts: Mapping[str, Float32Array]) -> dict[str, Float32Array]:

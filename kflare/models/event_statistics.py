@@ -58,8 +58,7 @@ def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -
     require_covered(times, flares, window_hours=0)
     disk = _Disk(flares, threshold)
     distinct, place = np.unique(in_seconds(times), return_inverse=True)
-    values = [disk.posterior(float(now)).mean() for now in distinct]
-    return np.array(values, np.float32)[place]
+    return np.array([disk.posterior(float(now)).mean() for now in distinct], np.float32)[place]
 
 
 def region_event_statistics(

@@ -56,8 +56,7 @@ def line_maps(field: tf.Tensor) -> tf.Tensor:
     line = tf.sqrt(sides[0] * sides[1])
     both = [tf.nn.max_pool2d(tf.cast(sign * field >= _STRONG_LINE, tf.float32), 3, 1, "SAME") for sign in (1.0, -1.0)]
     strong = tf.nn.avg_pool2d(both[0] * both[1], 9, 1, "SAME") * tf.abs(field)
-    maps = tf.concat([line, strong, tf.sqrt(line), tf.abs(field)], axis=-1)
-    return tf.nn.avg_pool2d(maps, _CELL, _CELL, "VALID")
+    return tf.nn.avg_pool2d(tf.concat([line, strong, tf.sqrt(line), tf.abs(field)], axis=-1), _CELL, _CELL, "VALID")
 
 
 def line_maps_of(reduced: Float32Array) -> Float32Array:

@@ -127,8 +127,7 @@ def publish_region_model(
         raise ModelError("a region model cannot be published without its feature scaling")
     names = list(scaling.names)
     rows = example[names].astype(np.float32).reset_index(drop=True)
-    unmeasured = pd.DataFrame([dict.fromkeys(names, np.float32(np.nan))])
-    rows = pd.concat([rows, unmeasured], ignore_index=True)
+    rows = pd.concat([rows, pd.DataFrame([dict.fromkeys(names, np.float32(np.nan))])], ignore_index=True)
     probabilities = fitted.model(scaling.of_table(rows), training=False).numpy()
     probabilities[-1] = np.nan  # of nothing there is no forecast
     expected = {"probability": probabilities[:, 1], "probabilities": probabilities}

@@ -110,8 +110,7 @@ def export_region_model(
     # One dict argument: keyword arguments would reach the signature in lower case.
     @tf.function(input_signature=[specs])
     def serving_default(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        measured = tf.stack([features[name] for name in scaling.names], axis=1)
-        standard, imputed = scaling.standardise(measured)
+        standard, imputed = scaling.standardise(tf.stack([features[name] for name in scaling.names], axis=1))
         probabilities = model(standard, training=False)
         probability = never_certain(probabilities[:, 1])
         outputs = {"probability": probability, "probabilities": probabilities, **calibration.outputs(probability)}
@@ -214,8 +213,7 @@ def write_signatures(signatures: Mapping[str, Any], directory: Path) -> None:
         function.get_concrete_function()
         archive.add_endpoint(name, function)
     # Attribution stands in the graph: nobody differentiates what is served.
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    archive.write_out(str(directory), options, verbose=False)
+    archive.write_out(str(directory), tf.saved_model.SaveOptions(experimental_custom_gradients=False), verbose=False)
     share_functions(directory)
 
 

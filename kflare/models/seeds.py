@@ -43,8 +43,7 @@ def fit_seeds(
 
     The test span is scored as a whole, by year, by instrument, and by the `periods`.
     """
-    times = task.samples["time"]
-    parts = {name: times[mask] for name, mask in split.parts().items()}
+    parts = {name: task.samples["time"][mask] for name, mask in split.parts().items()}
     spans = {name: [str(part.min()), str(part.max()), len(part)] for name, part in parts.items()}
     common = {"model": task.spec.name, "data": task.fingerprint, "spans": spans, **task.settings}
     keys = task.samples[[name for name in ("time", "region", "instrument") if name in task.samples]]

@@ -273,8 +273,7 @@ def _finished(run: TrainingRun, recipe: Recipe) -> bool:
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Write weights (and the optimiser's state) whole or not at all; `SettingError` if that is not possible."""
-    arrays = [variable.numpy() for variable in _variables(model)]
-    write_whole(path, lambda file: np.savez(file, *arrays))
+    write_whole(path, lambda file: np.savez(file, *[variable.numpy() for variable in _variables(model)]))
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -103,8 +103,7 @@ class Magnetogram:
         width = self.data.shape[0]
         if size == width:
             return self
-        data = area_mean(self.data, size, source=self.source)
-        return replace(self, data=data, disk=self.disk.resized(width, size))
+        return replace(self, data=area_mean(self.data, size, source=self.source), disk=self.disk.resized(width, size))
 
     def on_hmi_scale(self, factor: float = MDI_TO_HMI) -> "Magnetogram":
         """Bring fields of MDI to the scale of HMI: data and byte range divided by `factor`; HMI stays as it is.
@@ -130,8 +129,7 @@ class Magnetogram:
         """
         limit = require_byte_range(byte_range)
         scaled = np.rint((np.clip(self.data, -limit, limit) + np.float32(limit)) * np.float32(255 / (2 * limit)))
-        shown = np.isfinite(scaled) & self.on_disk
-        return np.where(shown, scaled, np.float32(0)).astype(np.uint8)
+        return np.where(np.isfinite(scaled) & self.on_disk, scaled, np.float32(0)).astype(np.uint8)
 
 
 def off_earth(observer: Observer | None, time: datetime, named: str) -> float:

@@ -5,9 +5,9 @@ result is missing too.
 """
 
 import math
+from typing import Any
 
 import numpy as np
-from scipy import ndimage, sparse
 
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
@@ -39,8 +39,7 @@ def area_mean(data: Float32Array, size: int, *, source: str = "image") -> Float3
     total, area = (weights @ total.T).T, (weights @ area.T).T
     # Shares are in units of an old pixel; a ten-thousandth is for sums of thirds that fall short of the half.
     enough = area >= 0.5 * (width / size) ** 2 - 1e-4
-    mean = np.divide(total, area, out=np.full_like(total, np.nan), where=enough & (area > 0))
-    return np.ascontiguousarray(mean)
+    return np.ascontiguousarray(np.divide(total, area, out=np.full_like(total, np.nan), where=enough & (area > 0)))
 
 
 def resampled(
@@ -56,6 +55,8 @@ def resampled(
     point `about`, (x, y) in pixels from the left and the top, 0 being the centre of the first pixel. In the new image
     (`width`, `width`), H if None, that point lies at `onto`, if None where it lay.
     """
+    from scipy import ndimage
+
     width = data.shape[0] if width is None else width
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     # Where a new pixel (row, column) comes from; rows grow downwards.
@@ -69,8 +70,10 @@ def resampled(
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
 
 
-def area_shares(width: int, size: int) -> "sparse.csr_array":
+def area_shares(width: int, size: int) -> Any:
     """Share of each old pixel (columns) in each new one (rows), in units of an old pixel, shape (size, width)."""
+    from scipy import sparse
+
     # Edges as exact fractions with the denominator `size`: no rounding decides which pixel an edge falls into.
     start = np.arange(size, dtype=np.int64) * width
     first, stop = start // size, -(-(start + width) // size)

@@ -49,8 +49,7 @@ def add_link(connection: Connection, kind: str, key: str = "") -> None:
     coverage, flares = (connection.execute(select(func.max(column))).scalar() or 0 for column in _IDS)
     link = {"number": number, "kind": kind, "key": key, "coverage": coverage, "flares": flares}
     last = (0, 0, "") if before is None else (before.coverage, before.flares, before.digest)
-    digest = _digest(connection, link, last)
-    connection.execute(insert(schema.chain), [link | {"digest": digest}])
+    connection.execute(insert(schema.chain), [link | {"digest": _digest(connection, link, last)}])
 
 
 def chain_faults(connection: Connection) -> Iterator[str]:

@@ -257,8 +257,7 @@ def _record(result: NrtResult, usual: timedelta) -> InputRecord:
 def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> FlareList | None:
     """A year of flares, from the ledger and before its time from `data.flares`; None if there are none."""
     since = issue - timedelta(days=366)
-    known = ledger.flares(since, issue)
-    flares = known.flare_list()
+    flares = ledger.flares(since, issue).flare_list()
     if settings.data.flares is not None:
         whole = read_flares(settings.data.flares)
         told = spans_told(whole, timedelta(days=1))

@@ -44,8 +44,7 @@ def forecast_outcomes(
     flares = ledger.flares(begin - timedelta(days=PASSAGE_DAYS), end, as_of=as_of)
     numbers = ledger.noaa_numbers() if regions else pd.DataFrame(columns=["region", "noaa"])
     observed = _observed(table, flares, numbers)
-    covered = flares.covers(table["window_start"], table["window_end"])
-    return table.assign(observed=observed.where(covered))[_COLUMNS]
+    return table.assign(observed=observed.where(flares.covers(table["window_start"], table["window_end"])))[_COLUMNS]
 
 
 def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.DataFrame, str, str]:

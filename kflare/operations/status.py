@@ -33,8 +33,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
     hours, grace = settings.schedule.hours, timedelta(minutes=settings.schedule.grace_minutes)
     last, link = ledger.last_issue(now), ledger.newest_link()
     cycle = None if last is None else ledger.cycle(last)
-    due = latest_issue(hours, now - grace)
-    overdue = last is None or last < due
+    overdue = last is None or last < latest_issue(hours, now - grace)
     state, (number, digest) = "overdue" if overdue or cycle is None else outcome_of(cycle), link or (0, None)
     found: dict[str, Any] = {"state": state, "now": utc_text(now), "next_issue": utc_text(next_issue(hours, now))}
     found |= {"last_issue": last and utc_text(last), "kept": [str(path) for path in kept_files(settings)]}

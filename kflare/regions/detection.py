@@ -202,8 +202,7 @@ def _large_patches(
 
 def _large(label: IntArray, area: Float64Array, minimum: float) -> BoolArray:
     """Pixels whose label has at least `minimum` µHem in all."""
-    total = np.bincount(label, weights=area, minlength=1)
-    return np.asarray(total[label] >= minimum * MICROHEMISPHERE_CM2)
+    return np.asarray(np.bincount(label, weights=area, minlength=1)[label] >= minimum * MICROHEMISPHERE_CM2)
 
 
 def _widened(place: tuple[slice, slice], margin: float, size: int, width: int) -> Box:

@@ -25,8 +25,7 @@ _MISSING: Final = -(2**31)
 def write_los(image: Float32Array, time: datetime, folder: Path) -> Path:
     """Write a line-of-sight magnetogram (gauss, row 0 = north, NaN off disk) as JSOC's of `hmi.M_720s_nrt`."""
     path = folder / f"hmi.M_720s_nrt.{name_of_time(time)}.magnetogram.fits"
-    height = image.shape[0]
-    cards = {**hmi_cards(time, height), "CONTENT": "MAGNETOGRAM", "BUNIT": "Gauss"}
+    cards = {**hmi_cards(time, image.shape[0]), "CONTENT": "MAGNETOGRAM", "BUNIT": "Gauss"}
     return write_image(path, image[::-1, ::-1][::-1], cards, scale=0.1)
 
 

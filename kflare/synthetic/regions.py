@@ -114,8 +114,7 @@ class Regions:
         """Gaussian patches that make up each region at `day` (one time, or one for each region)."""
         age = np.asarray(day - self.born, dtype=np.float64)
         polarity = self.flux_at(day) / 2
-        after_peak = np.clip(age - self.rise, 0, None)
-        spots = np.exp(-after_peak / (0.6 * self.decay))  # spots go before the plage
+        spots = np.exp(-np.clip(age - self.rise, 0, None) / (0.6 * self.decay))  # spots go before the plage
         leading_spot, following_spot = 0.35 * spots * polarity, 0.15 * spots * polarity
         life = np.exp(-(((age - self.delta_age) / self.delta_width) ** 2) / 2)
         delta = 0.45 * self.complexity * life * polarity

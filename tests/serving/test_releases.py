@@ -317,7 +317,7 @@ def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, unt
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_warm_up_requests_run_before_a_version_answers(served, warm):
+def test_warm_up_requests_run_once_a_server_has_started(served, warm, until):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
     from kflare.serving.server.config_files import ModelSettings
     from kflare.serving.server.servable import Trust
@@ -328,9 +328,14 @@ def test_warm_up_requests_run_before_a_version_answers(served, warm):
             (version / "assets.extra" / "tf_serving_warmup_requests").unlink()
             (version / "MANIFEST.sha256").unlink()
     with Server([ModelSettings("defn-c", served / "defn-c", newest=None)], port=0, trust=trust) as server:
-        page = server.metrics.page()
-    runs = re.findall(r':tensorflow:serving:runtime_latency_count\{model_name="defn-c",.*\} (\d+)', page)
-    assert runs == (["3"] if warm else [])  # three versions, one request each
+
+        def runs():
+            count = r':tensorflow:serving:runtime_latency_count\{model_name="defn-c",.*\} (\d+)'
+            return re.findall(count, server.metrics.page())
+
+        if warm:
+            until(lambda: runs() == ["3"])  # three versions, one request each
+    assert runs() == (["3"] if warm else [])
 
 
 def openssl(*arguments):

@@ -72,7 +72,32 @@ def test_in_an_empty_folder_the_released_models_are_served(tmp_path):
             process.kill()
 
 
+@contextmanager
+def begun(models, *options):
+    command = [sys.executable, "-m", "kflare.serve", "--models", str(models), "--port", "0"]
+    command += ["--allow-unpublished", "--allow-any-operation", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_signal_is_heard_while_models_load(models):
+    weights = models / "cnn-c" / "1" / "variables" / "variables.data-00000-of-00001"
+    weights.unlink()
+    os.mkfifo(weights)  # who reads it waits for ever
+    with begun(models) as process:
+        end = time.monotonic() + 60
+        while "libtensorflow" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
+            time.sleep(0.2)
+        time.sleep(5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "stopped while models were loaded" in process.stderr.read()
+
+
+def test_it_answers_while_it_warms_up_and_can_be_stopped_then(models):
     from tensorflow.io import TFRecordWriter
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -83,19 +108,12 @@ def test_a_signal_is_heard_while_models_load(models):
     (models / "cnn-c" / "1" / "assets.extra").mkdir()
     with TFRecordWriter(str(models / "cnn-c" / "1" / "assets.extra" / "tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())
-    command = [sys.executable, "-m", "kflare.serve", "--models", str(models), "--port", "0"]
-    command += ["--allow-unpublished", "--allow-any-operation"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            end = time.monotonic() + 60
-            while "libtensorflow" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
-                time.sleep(0.2)
-            time.sleep(5)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
-            assert "stopped while models were loaded" in process.stderr.read()
-        finally:
-            process.kill()
+    with begun(models, "--drain-seconds", "2") as process:
+        line = next(line for line in process.stderr if "listening on" in line)
+        with Client(re.search(r"listening on ([^,\s]+)", line)[1]) as client:
+            assert client.predict_regions("defn-c", TABLE).outputs["probability"].tolist() == [0.5]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def refused(capsys, *argv):

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import PurePath
 
 import numpy as np
-from scipy import ndimage
 
 from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, ByteArray, Float64Array
@@ -97,12 +96,10 @@ def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
     black beside it.
     """
     bright = image > DISK_BYTE
-    labels, areas = ndimage.label(bright)
-    if areas == 0:
+    if not bright.any():
         seen = f"the brightest is {int(image.max(initial=0))}; give a magnetogram in which zero field is grey"
         raise DataError(f"`{source}` shows no Sun: some pixels must be brighter than {DISK_BYTE}, {seen}")
-    area = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    x, y = _edge(area, image)
+    x, y = _edge(_largest_area(bright), image)
     keep = np.ones(x.shape, dtype=np.bool_)
     for _ in range(10):
         centre_x, centre_y, radius = _circle(x[keep], y[keep])
@@ -117,6 +114,27 @@ def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
         seen = f"only {100 * on_circle:.0f} % of its edge lies on one; give a full-disk magnetogram, black off the disk"
         raise DataError(f"`{source}` is not a full disk: its bright area must be bounded by a circle, but {seen}")
     return Disk(centre_x, centre_y, radius)
+
+
+def _largest_area(mask: BoolArray) -> BoolArray:
+    """The largest of the areas that hang together by edges, by their runs along rows; SciPy takes 0.3 s to import."""
+    width = mask.shape[1] + 2
+    padded = np.pad(mask, 1).ravel()
+    first, end = (np.flatnonzero(padded[1:] != padded[:-1]) + 1).reshape(-1, 2).T
+    below = np.searchsorted(end, first + width, "right")
+    touched = np.searchsorted(first, end + width) - below  # how many runs of the row below a run touches
+    one = np.repeat(np.arange(len(first)), touched)
+    other = np.arange(len(one)) + np.repeat(below - np.cumsum(touched) + touched, touched)
+    area = np.arange(len(first))  # of each run, as far as is known the first run of its area
+    while (apart := area[one] != area[other]).any():
+        near = np.sort([area[one[apart]], area[other[apart]]], axis=0)
+        np.minimum.at(area, near[1], near[0])
+        while (area != (area := area[area])).any():
+            pass
+    largest = area == np.argmax(np.bincount(area, end - first))
+    edges = np.zeros(padded.shape, dtype=np.int8)
+    edges[first[largest]], edges[end[largest]] = 1, -1
+    return np.cumsum(edges, dtype=np.int8).astype(np.bool_).reshape(-1, width)[1:-1, 1:-1]
 
 
 def _edge(area: BoolArray, image: ByteArray) -> tuple[Float64Array, Float64Array]:

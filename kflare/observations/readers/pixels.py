@@ -111,8 +111,7 @@ class Frame:
         note, scale = self._judge(missing=1 - counted / int((stop - first).sum())), pixels.byte_scale
         scales: dict[str, Any] = {"byte_scale": scale, "byte_range": None if scale is None else scale.gauss}
         about = {**self._about, "source": self._source, "roll": 0.0 if turn.interpolates else turn.roll}
-        magnetogram = Magnetogram(data, disk=disk, quality_note=note, **scales, **about)
-        return magnetogram.resized(self._size)
+        return Magnetogram(data, disk=disk, quality_note=note, **scales, **about).resized(self._size)
 
 
 def _all_of(*questions: Callable[[], Any]) -> list[Any]:

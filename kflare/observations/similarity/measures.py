@@ -104,8 +104,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     measured = np.isfinite(image.data)
     field = interpolated(np.where(measured, image.data, 0.0), 3)
     known = interpolated(measured.astype(np.float64), 1) > 0.5
-    data = np.where(known & disk_mask(width, disk), field, np.nan).astype(np.float32)
-    return replace(image, data=data, disk=disk)
+    return replace(image, data=np.where(known & disk_mask(width, disk), field, np.nan).astype(np.float32), disk=disk)
 
 
 def cw_ssim(

@@ -247,9 +247,7 @@ class ClientRequests:
         raise ServingError(f"`{model}` at {self.target} is not available after {deadline:g} s: {reason}")
 
     def _deadline(self, timeout: float | None) -> _Deadline:
-        if isinstance(timeout, _Deadline):
-            return timeout
-        return _Deadline(self.timeout if timeout is None else timeout)
+        return timeout if isinstance(timeout, _Deadline) else _Deadline(self.timeout if timeout is None else timeout)
 
     def _complete(self, reply: Reply, names: Sequence[str]) -> Reply:
         if absent := [name for name in names if name not in reply.outputs]:

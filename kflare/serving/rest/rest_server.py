@@ -277,8 +277,7 @@ class _Handler(tornado.web.RequestHandler):
                 raise invalid(f"Failed to get input map for signature: {key}")
             rows = fill_request(filled, document, inputs)
 
-        deadline = time.monotonic() + _TIMEOUT
-        response = self.handler.predict(request, deadline=deadline, fill=fill, weight=_WEIGHT)
+        response = self.handler.predict(request, deadline=time.monotonic() + _TIMEOUT, fill=fill, weight=_WEIGHT)
         return response_json(response, rows=rows)
 
     def _asked(self, path: str) -> str:

@@ -74,8 +74,7 @@ class Server:
         given: dict[str, Any] = {"tensor_content": tensor_content, "trust": trust or Trust()}
         given |= {"scheduler": self._scheduler, "own_batching": own_batching, "metrics": self.metrics}
         given["gate"] = RunGate(self._limits.run_bytes)
-        load = partial(Servable, **given)
-        self.models = ModelManager(models, discover=self._discovered, load=load)
+        self.models = ModelManager(models, discover=self._discovered, load=partial(Servable, **given))
         self._tls = tls
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
@@ -102,11 +101,11 @@ class Server:
         return f"{'https' if self._tls else 'http'}://{_address(self.host, self._rest.port)}"
 
     def start(self) -> None:
-        """Load what is there, then listen; `ServingError` if no version can be loaded or an address not be had."""
+        """Load what is there, listen, then warm up; `ServingError` if no version can be loaded or no address be had."""
         from grpc_health.v1.health import HealthServicer
         from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-        self.models.poll(trust=True)
+        self.models.poll(trust=True, warm=False)
         if not any(self.models.available().values()):
             where = f"in {self._discovered}" if self._discovered else f"for {', '.join(self.models.available())}"
             absent = f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
@@ -131,8 +130,7 @@ class Server:
         if self._rest is not None:
             self._rest.start()
         self._grpc.start()
-        if self._poll_seconds > 0:
-            self.models.watch(self._poll_seconds, after=self._after_look)
+        self.models.watch(self._poll_seconds, after=self._after_look)
 
     def stop(self, grace: float = 30.0) -> None:
         """Refuse new requests, finish those begun within `grace` seconds, end the watch."""
@@ -146,7 +144,7 @@ class Server:
         finished.wait(max(0.0, end - time.monotonic()) + 1.0)
         if self._scheduler is not None:
             self._scheduler.stop()
-        self.models.stop()
+        self.models.stop(max(0.0, end - time.monotonic()) + 1.0)
 
     def __enter__(self) -> Self:
         self.start()

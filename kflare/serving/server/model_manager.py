@@ -77,8 +77,7 @@ class ModelManager:
 
     def known(self) -> list[tuple[str, VersionStatus]]:
         """Every version that was ever known, by model."""
-        models = self._past | self._models
-        return [(name, status) for name, model in models.items() for status in model.statuses()]
+        return [(name, status) for name, model in (self._past | self._models).items() for status in model.statuses()]
 
     def failures(self) -> dict[str, str]:
         """Why models have no version that answers: the newest failed load, by model."""
@@ -89,18 +88,23 @@ class ModelManager:
                 broken[name] = f"version {failed[0].number} cannot be loaded: {failed[0].message}"
         return broken
 
-    def poll(self, *, trust: bool = False) -> None:
-        """Look at the folders once; `trust` as in `ModelVersions.poll`."""
+    def poll(self, *, trust: bool = False, warm: bool = True) -> None:
+        """Look at the folders once; `trust` and `warm` as in `ModelVersions.poll`."""
         with self._work:
             self._find_new_models()
-            _poll(self._models.values(), trust=trust)
+            _poll(self._models.values(), trust=trust, warm=warm)
 
     def watch(self, seconds: float, *, after: Callable[[], None]) -> None:
-        """Poll in a thread of its own every so many seconds until `stop`, calling `after` each time."""
+        """In a thread warm up what answers, then poll every so many seconds, if any, till `stop`; `after` each time."""
+        cold = list(self._models.values())
 
         def run() -> None:
-            while not self._stopped.wait(seconds):
+            while not self._stopped.wait(0 if cold else seconds or None):
                 try:
+                    if cold:
+                        with self._work:
+                            cold.pop(0).warm_up(self._stopped.is_set)
+                        after()
                     self.poll()
                     after()
                 except Exception:  # noqa: BLE001 - the watch must outlive whatever a file system can do
@@ -109,11 +113,11 @@ class ModelManager:
         self._watcher = threading.Thread(target=run, name="kflare-model-watch", daemon=True)
         self._watcher.start()
 
-    def stop(self) -> None:
-        """End the watch, after the load in progress."""
+    def stop(self, within: float = 30.0) -> None:
+        """End the watch, after the load or warm-up request in progress if that takes no longer."""
         self._stopped.set()
         if self._watcher is not None:
-            self._watcher.join()
+            self._watcher.join(within)
 
     def reconfigure(self, models: Sequence[ModelSettings]) -> None:
         """Serve these models from now on and no others; a version number that is served already stays as it is.
@@ -177,11 +181,7 @@ class ModelManager:
         self._models = self._models | found
 
 
-def _poll(models: Iterable[ModelVersions], *, trust: bool) -> None:
+def _poll(models: Iterable[ModelVersions], *, trust: bool, warm: bool = True) -> None:
     """Poll each; side by side where all that is there is to be loaded, most of which TensorFlow does on one core."""
-    if not trust:
-        for model in models:
-            model.poll(trust=False)
-        return
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kflare-load") as cores:
-        list(cores.map(lambda model: model.poll(trust=True), models))
+    with ThreadPoolExecutor(os.cpu_count() if trust else 1, thread_name_prefix="kflare-load") as cores:
+        list(cores.map(lambda model: model.poll(trust=trust, warm=warm), models))

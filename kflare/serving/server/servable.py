@@ -6,6 +6,7 @@ prepares itself anew for each set of outputs (0.1 to 0.3 s), and a Keras signatu
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,14 @@ class Trust:
 
 
 class Servable:
-    """A SavedModel in memory, warmed up and ready to answer.
+    """A SavedModel in memory, which answers at once; what `warm_up` leaves out costs its first request a second.
 
     `tensor_content`: answer in raw bytes, faster for heat maps (--enable_serialization_as_tensor_content), instead of
     `float_val`, ... `own_batching`: by the version's own `batching_params.pbtxt`, if it has one
     (--enable_per_model_batching_parameters).
 
     ModelError: it is not what `trust` asks for. `RequestError` OUT_OF_RANGE: `saved_model.pb`
-    is no SavedModel; NOT_FOUND: nothing to serve. tf.errors.OpError: broken variables, a warm-up request that fails.
+    is no SavedModel; NOT_FOUND: nothing to serve. tf.errors.OpError: broken variables.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Servable:
     ) -> None:  # fmt: skip
         self.name = name
         self.number = number
+        self._path = path
         self._tensor_content = tensor_content
         self._scheduler = scheduler
         self._batching: BatchingParameters | None = None
@@ -195,32 +197,29 @@ class Servable:
         self._image_row_bytes = max(_LEAST_IMAGE_BYTES, 2 * largest)
         taken = (time.monotonic() - started) * 1e6
         self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
-        try:
-            self._warm_up(path / WARMUP)
-        except BaseException:
-            self.close()
-            raise
 
-    def _warm_up(self, path: Path) -> None:
-        """Play the version's own requests (saved_model_warmup_util.cc); if one fails, the version is unfit."""
-        if not path.is_file():
+    def warm_up(self, stopped: Callable[[], bool] = bool) -> None:
+        """Play the version's own requests until `stopped` (saved_model_warmup_util.cc); if one fails, it is unfit."""
+        if not (path := self._path / WARMUP).is_file():
             return
         started, status = time.monotonic(), "OK"
         try:
-            self._play(path)
+            self._play(path, stopped)
         except Exception as error:
             status = status_of(error)[0].name
             raise
         finally:
             taken = (time.monotonic() - started) * 1e6
-            self._metrics.observe(":tensorflow:serving:model_warmup_latency", taken, str(path.parents[1]), status)
+            self._metrics.observe(":tensorflow:serving:model_warmup_latency", taken, str(self._path), status)
 
-    def _play(self, path: Path) -> None:
+    def _play(self, path: Path, stopped: Callable[[], bool]) -> None:
         import tensorflow as tf
         from google.protobuf.message import DecodeError
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
         for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), start=1):
+            if stopped():
+                return
             if count > _MOST_WARMUP_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}")
             try:

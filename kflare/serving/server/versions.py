@@ -137,8 +137,8 @@ class ModelVersions:
                 return f"{which} due to error: {status.code.name}: {status.message}"
         return f"{{name: {self.settings.name}}} has no version in {self.settings.base_path}"
 
-    def poll(self, *, trust: bool) -> None:
-        """Look at the folder once, load and unload what follows; with `trust` without a second look at what is new."""
+    def poll(self, *, trust: bool, warm: bool = True) -> None:
+        """Look at the folder once, load (`warm` or not) and unload; with `trust` what is new needs no second look."""
         try:
             found = numbered_versions(self.settings.base_path)
         except OSError as error:
@@ -154,11 +154,18 @@ class ModelVersions:
         look = self._last_look = {n: _fingerprint(path) for n, path in found.items() if n not in available}
         settled = {n for n, print_ in look.items() if print_ is not None and (trust or before.get(n) == print_)}
         while missing := [number for number in self._aspired(found, settled) if number not in self.available()]:
-            self._load(missing[0], found[missing[0]])
+            self._load(missing[0], found[missing[0]], warm)
         aspired = self._aspired(found, settled)
         # Versions that should be served but cannot be yet keep the old ones in place.
         if aspired or not any(self.settings.allows(number) for number in found):
             self.unload([number for number in self.available() if number not in aspired])
+
+    def warm_up(self, stopped: Callable[[], bool]) -> None:
+        """Warm up what answers until `stopped`; a version that fails answers no more."""
+        for version in [self._versions[number] for number in self.available()]:
+            with self._attempt(version):
+                assert version.servable is not None
+                version.servable.warm_up(stopped)
 
     def unload(self, numbers: Sequence[int]) -> None:
         """Take versions out of service; each is freed when its last answer is given."""
@@ -186,26 +193,33 @@ class ModelVersions:
                 usable.append(number)
         return usable[: self.settings.newest]
 
-    def _load(self, number: int, path: Path) -> None:
-        name = self.settings.name
+    def _load(self, number: int, path: Path, warm: bool) -> None:
         version, before = _Version(number, self._last_look[number]), self._versions.get(number)
         if before is not None and before.fingerprint == version.fingerprint:
             version.failures = before.failures
         with self._lock:
             self._versions[number] = version
+        with self._attempt(version):
+            version.servable = self._make(path, name=self.settings.name, number=number)
+            if warm:
+                version.servable.warm_up()
+            version.state = State.AVAILABLE
+            _LOG.info("%s version %d is served", self.settings.name, number)
+
+    @contextmanager
+    def _attempt(self, version: _Version) -> Iterator[None]:
         try:
-            servable = self._make(path, name=name, number=number)
+            yield
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one version, the others are to be served
-            code, message = status_of(error)
             with self._lock:
-                version.state, version.code, version.message = State.END, code, message
+                version.state, (version.code, version.message) = State.UNLOADING, status_of(error)
                 version.failures += 1
                 version.retry_at = time.monotonic() + _RETRY_SECONDS
-            _LOG.warning("%s version %d cannot be loaded (%s): %s", name, number, code.name, " ".join(message.split()))
-        else:
-            with self._lock:
-                version.servable, version.state = servable, State.AVAILABLE
-            _LOG.info("%s version %d is served", name, number)
+                idle = version.end_if_idle()
+            if idle is not None:
+                idle.close()
+            what, why = (self.settings.name, version.number, version.code.name), " ".join(version.message.split())
+            _LOG.warning("%s version %d cannot be loaded (%s): %s", *what, why)
 
 
 def not_served(name: str, number: int | None) -> RequestError:

@@ -1,6 +1,8 @@
 """Magnetograms from 8-bit grey images: the scale, the disk, and every way a file can be wrong."""
 
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import policy_named
-from kflare.observations.readers.images import decode_grey, find_disk, magnetogram_from_image
+from kflare.observations.readers.images import _largest_area, decode_grey, find_disk, magnetogram_from_image
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.disk import Disk
@@ -106,6 +109,27 @@ def test_a_caption_in_the_corner_does_not_move_the_disk():
     clean = find_disk(image)
     image[90:95, 2:30] = 230
     assert find_disk(image) == clean
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.6, 0.9, 1.0])
+def test_the_disk_is_the_largest_area_that_hangs_together(share):
+    random = np.random.default_rng(7)
+    for width in (1, 2, 5, 40, 150):
+        mask = random.random((width, width)) < share
+        mask[0, 0] = True
+        labels, _ = ndimage.label(mask)
+        expected = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+        np.testing.assert_array_equal(_largest_area(mask), expected)
+
+
+def test_predict_reads_an_image_without_scipy(tmp_path):
+    (tmp_path / NAME).write_bytes(encoded(sun(), "JPEG"))
+    code = (
+        "import sys\nfrom kflare.serving.forecasts import served_forecasts\n"
+        "served_forecasts.require_usable(served_forecasts.read_magnetogram(sys.argv[1], byte_range=100.0))\n"
+        "sys.exit('scipy' in sys.modules)"  # which takes a third as long to import as all the rest
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / NAME)], check=False).returncode == 0
 
 
 def test_given_disk_and_time_win():

@@ -29,6 +29,9 @@ Beyond what the tables ask:
   (`--max-message-mib` and its neighbours). TensorFlow Serving takes 2 GiB a message.
 * In place of a version that cannot be loaded the next older one answers, and it is tried again when its files change or
   after a minute, five times at most; a broken model holds up no other.
+* What is there at the start is warmed up once it answers, which is some seconds earlier; a request of these seconds
+  may take a second or two longer, and a version whose warm-up fails then gives way to the next older one. Versions
+  that come later are warmed up before they answer, as TensorFlow Serving does with all.
 * A batch waits for more rows only while another one runs; inputs of different shapes wait in different queues; of a
   batch that fails each request is run alone, so that only those at fault fail.
 * Of a name that comes twice in a row of `instances` the first counts, as in every other object. By its sources

@@ -48,7 +48,7 @@ def test_at_the_start_models_are_loaded_side_by_side(models, monkeypatch):
 
     def load(path, *, name, number):
         both.wait()  # breaks, and then neither is served, unless the other is being loaded too
-        return SimpleNamespace(name=name, close=lambda: None)
+        return SimpleNamespace(name=name, close=lambda: None, warm_up=lambda: None)
 
     manager = ModelManager([ModelSettings(name, models / "defn-c") for name in ("one", "other")], load=load)
     manager.poll(trust=True)
@@ -260,6 +260,35 @@ def test_a_version_that_fails_its_own_warm_up_is_not_served(manager, models, toy
         3: grpc.StatusCode.UNIMPLEMENTED,
         4: grpc.StatusCode.DATA_LOSS,
     }
+
+
+def test_at_the_start_versions_are_warmed_up_while_they_answer(models, toys, publish, until, monkeypatch):
+    warmup(publish(toys / "defn-2", models / "defn-c" / "2"), predict_log(defn_request()))
+    bad = defn_request()
+    del bad.inputs["AREA"]
+    warmup(publish(toys / "defn-3", models / "defn-c" / "3"), predict_log(defn_request()), predict_log(bad))
+    may, played, predict = threading.Event(), [], Servable.predict
+
+    def held(servable, request):
+        played.append(servable.number)
+        return may.wait(60) and predict(servable, request)
+
+    monkeypatch.setattr(Servable, "predict", held)
+    starting = ModelManager([ModelSettings("defn-c", models / "defn-c")])
+    starting.poll(trust=True, warm=False)
+    assert (played, starting.available()) == ([], {"defn-c": [3]})
+    starting.watch(0, after=lambda: None)
+    try:
+        until(lambda: played == [3])
+        with starting.use(ModelSpec(name="defn-c")) as answering:  # as it does while it warms up
+            may.set()
+            until(lambda: starting.available() == {"defn-c": [2]})  # the next older one, warm before it answers
+            assert states(starting) == {3: State.UNLOADING, 2: State.AVAILABLE}
+            assert predict(answering, defn_request()).outputs["probability"].float_val[0] == pytest.approx(3 / 4)
+        assert (states(starting)[3], played) == (State.END, [3, 3, 2])
+        assert starting.status(ModelSpec(name="defn-c"))[0].code is grpc.StatusCode.INVALID_ARGUMENT
+    finally:
+        starting.stop()
 
 
 def with_manifest(folder):
