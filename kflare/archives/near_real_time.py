@@ -22,10 +22,10 @@ from kflare.archives.near_real_time_data import (
     FEEDS,
     SOURCES,
     Feed,
-    JsocSource,
     NrtRecord,
     NrtResult,
     NrtSet,
+    Source,
 )  # fmt: skip
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import complete_header
@@ -45,7 +45,7 @@ _LAG = timedelta(minutes=15)
 
 def fetch_nrt(
     issue: datetime, folder: Path, *, servers: Mapping[str, Jsoc], web: Web, swpc_url: str = SWPC_URL,
-    sources: Sequence[JsocSource] = SOURCES, feeds: Sequence[Feed] = FEEDS, first: timedelta = HOUR,
+    sources: Sequence[Source] = SOURCES, feeds: Sequence[Feed] = FEEDS, first: timedelta = HOUR,
     last: timedelta = 5 * HOUR, policy: str = "default", now: datetime | None = None,
     done: Callable[[NrtResult], object] = lambda _: None
 ) -> NrtSet:  # fmt: skip
@@ -77,7 +77,7 @@ def fetch_nrt(
 class _Search:
     """The search for one kind of data, window by window back in time."""
 
-    source: JsocSource
+    source: Source
     jsoc: Jsoc
     folder: Path
     check: QualityCheck

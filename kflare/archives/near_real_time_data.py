@@ -17,7 +17,7 @@ from kflare.sun.times import HOUR
 
 
 @dataclass(frozen=True)
-class JsocSource:
+class Source:
     """One kind of data of JSOC."""
 
     name: str  # in results
@@ -42,16 +42,16 @@ class Feed:
     measured: bool  # its newest time is the time of the data; not so of a list of flares, since none may have happened
 
 
-def _aia(wavelength: int) -> JsocSource:
+def _aia(wavelength: int) -> Source:
     where, check = f"[? WAVELNTH = {wavelength} ?]", by_quality(instrument="AIA")
-    return JsocSource(f"aia_{wavelength}", "aia.lev1_nrt2", ("image_lev1",), "jsoc2", "UTC", where=where, check=check)
+    return Source(f"aia_{wavelength}", "aia.lev1_nrt2", ("image_lev1",), "jsoc2", "UTC", where=where, check=check)
 
 
 #: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC; white light, which it took from jsoc2, is public.
 SOURCES: Final = (
-    JsocSource("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
-    JsocSource("vector_field", "hmi.bharp_720s_nrt", VECTOR_SEGMENTS, before="[]", each="HARPNUM", span=2 * HOUR),
-    JsocSource("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
+    Source("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
+    Source("vector_field", "hmi.bharp_720s_nrt", VECTOR_SEGMENTS, before="[]", each="HARPNUM", span=2 * HOUR),
+    Source("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
     *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),
 )
 #: How far back SWPC's feeds go.

@@ -29,14 +29,11 @@ def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> 
     payload, problem = read_payload(source, what="a FITS file", kinds=("FITS",)), "cannot be given its keywords"
     with guarded_fits(payload, source.name, compressed_images=False, problem=problem) as file:
         # All of them, so that each header is looked at before anything is written.
-        image = next((hdu for hdu in list(file) if _holds_image(hdu.header)), None)
-        if image is None:
+        held = [(hdu, hdu.header.get("ZIMAGE"), hdu.header.get("XTENSION", "IMAGE")) for hdu in list(file)]
+        shown = (one for one, packed, kind in held if packed or (kind == "IMAGE" and one.header.get("NAXIS", 0) != 0))
+        if (image := next(shown, None)) is None:
             raise DataError(f"`{source.name}` holds no image; download it again")
         for name, value in cards.items():
             if not _STRUCTURE.fullmatch(name):
                 image.header[name] = value
         file.hdus.writeto(target, output_verify="ignore", overwrite=True)
-
-
-def _holds_image(header: Mapping[str, object]) -> bool:
-    return bool(header.get("ZIMAGE")) or (header.get("NAXIS", 0) != 0 and header.get("XTENSION", "IMAGE") == "IMAGE")

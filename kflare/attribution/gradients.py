@@ -43,7 +43,8 @@ def line_measures(
     line = patch.crop(lines.inversion) & inside
     boundary = patch.crop(lines.boundary) & inside
     on_line = mean_of(values[line])
-    outside, edge = (_ratio(on_line, mean_of(values[part])) for part in (inside & ~line, boundary))
+    others = (mean_of(values[part]) for part in (inside & ~line, boundary))
+    outside, edge = (on_line / other if other > 0 else np.nan for other in others)
     overlap = intersection_over_union(line, (values >= strong) & inside)
     areas = {"pil_pixels": line, "boundary_pixels": boundary, "region_pixels": inside}
     counts = {name: int(np.count_nonzero(part)) for name, part in areas.items()}
@@ -87,7 +88,3 @@ def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
 def mean_of(values: FloatArray) -> float:
     """Mean in float64; NaN of nothing."""
     return float(values.mean(dtype=np.float64)) if values.size else np.nan
-
-
-def _ratio(upper: float, lower: float) -> float:
-    return upper / lower if lower > 0 else np.nan

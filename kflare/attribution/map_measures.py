@@ -92,13 +92,10 @@ def map_table(images: pd.DataFrame) -> pd.DataFrame:
             ratio = np.divide(inside, outside, out=np.full(len(part), np.nan), where=outside > 0)
             peaks = part[f"{method}_in_region"].dropna()
             share, above_half = (part[f"{method}_{name}"].median() for name in ("share", "above_half"))
-            explained = _squared_correlation(part[f"{method}_mean"], part["log_odds"])
+            one, other = part[f"{method}_mean"], part["log_odds"]
+            varies = len(part) >= _LEAST and np.ptp(one) > 0 and np.ptp(other) > 0
+            explained = float(np.corrcoef(one, other)[0, 1] ** 2) if varies else np.nan
             measures = explained, share, pd.Series(ratio).median(), int(peaks.sum()), len(peaks), above_half
             rows.append((method, outcome, len(part), *measures))
     names = ["explained", "share", "inside_outside", "in_region", "with_region", "above_half"]
     return pd.DataFrame(rows, columns=["method", "outcome", "images", *names])
-
-
-def _squared_correlation(one: pd.Series, other: pd.Series) -> float:
-    varies = len(one) >= _LEAST and np.ptp(one) > 0 and np.ptp(other) > 0
-    return float(np.corrcoef(one, other)[0, 1] ** 2) if varies else np.nan

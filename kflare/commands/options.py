@@ -39,12 +39,6 @@ def _span(text: str) -> timedelta:
     return timedelta(seconds=float(number) * UNIT_SECONDS[unit])
 
 
-def _named_number(text: str) -> tuple[str, float]:
-    """Name, "" where there is none, and number of NAME=0.2 or 0.2."""
-    name, _, number = text.rpartition("=")
-    return name, float(number)
-
-
 def _named_period(text: str) -> tuple[str, datetime, datetime]:
     name, _, (begin, dots, end) = *text.partition("=")[:2], text.partition("=")[2].partition("..")
     if not name or not dots:
@@ -71,8 +65,8 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "path": Path, "int": int, "float": float, "utc_time": _utc_time, "past_time": _past_time, "span": _span,
-    "named_number": _named_number, "named_path": _named_path, "named_period": _named_period,
-    "words": lambda text: text.replace("-", " "),
+    "named_number": lambda text: (text.rpartition("=")[0], float(text.rpartition("=")[2])),
+    "named_path": _named_path, "named_period": _named_period, "words": lambda text: text.replace("-", " "),
 }  # fmt: skip
 """Of an option's value; text without one."""
 

@@ -155,13 +155,10 @@ def _xray_events(records: Sequence[Mapping[str, object]], rows: list[dict[str, s
 def _goes_flares(rows: list[dict[str, str]]) -> tuple[list[dict[str, str]], dict[str, int]]:
     kept = [row for row in rows if row["goes_class"]]
     for row in kept:
-        if all(_is_zero(row.get(name, "")) for name in ("lon", "lat")):
+        place = [row.get(name, "") for name in ("lon", "lat")]
+        if all(text.replace(".", "", 1).strip("+-0") == "" and "0" in text for text in place):
             row.update({name: "" for name in ("lon", "lat") if name in row})
     return kept, {"not_goes": len(rows) - len(kept)}
-
-
-def _is_zero(text: str) -> bool:
-    return text.replace(".", "", 1).strip("+-0") == "" and "0" in text
 
 
 def _position(location: str) -> tuple[str, str] | None:

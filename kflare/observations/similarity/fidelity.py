@@ -11,14 +11,7 @@ from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float32Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
-from kflare.observations.similarity.measures import (
-    PUBLISHED_SIMILARITY,
-    byte_correlation,
-    common_frame,
-    cw_ssim,
-    gauss_correlation,
-    most_scales,
-)
+from kflare.observations.similarity import measures
 
 _COLUMNS: Final = (
     *("first", "second", "instruments", "minutes_apart"),
@@ -55,19 +48,20 @@ def fidelity_report(
             scales += [x.byte_scale, y.byte_scale]
             row["instruments"] = f"{x.instrument}, {y.instrument}"
             row["minutes_apart"] = abs((x.time - y.time).total_seconds()) / 60
-            row["byte_correlation"] = byte_correlation(x, y)
+            row["byte_correlation"] = measures.byte_correlation(x, y)
             if x.byte_range is None and y.byte_range is None:
-                row["gauss_correlation"] = gauss_correlation(x, y)
+                row["gauss_correlation"] = measures.gauss_correlation(x, y)
                 width = min(wavelet_size, x.data.shape[0], y.data.shape[0])
-                a, b = common_frame(x, y, size=width)
+                a, b = measures.common_frame(x, y, size=width)
                 on_disk = a.on_disk & np.isfinite(a.data) & np.isfinite(b.data)
-                row["cw_ssim"] = cw_ssim(a.data, b.data, scales=min(6, most_scales(a.data.shape)), where=on_disk)
+                most = min(6, measures.most_scales(a.data.shape))
+                row["cw_ssim"] = measures.cw_ssim(a.data, b.data, scales=most, where=on_disk)
                 row["ssim"] = plain_ssim(a.data, b.data, where=on_disk)
         except DataError as error:
             row["note"] = str(error)
         rows.append(row)
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
-    report.attrs |= {"published": PUBLISHED_SIMILARITY, "scales": scales}
+    report.attrs |= {"published": measures.PUBLISHED_SIMILARITY, "scales": scales}
     return report
 
 

@@ -19,18 +19,11 @@ from kflare.models.known_answer import WARMUP
 from kflare.models.publish import BATCHING, MANIFEST, verify_manifest
 from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.messages.tensor_values import fill_tensor
+from kflare.serving.server import signature_checks as checks
 from kflare.serving.server.batching import Arrays, BatchScheduler
 from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.limits import Limits, OneRequest, RunGate
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.signature_checks import (
-    decoded_bytes,
-    decodes_images,
-    has_rows,
-    read_inputs,
-    row_bytes,
-    wanted_outputs,
-)
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _LEAST_IMAGE_BYTES = 2**20  # that a row of an image model counts as: a network of 256 x 256 takes ten times as much
@@ -119,16 +112,16 @@ class Servable:
         signature = self.signatures.get(key)
         if signature is None:
             raise RequestError(_CODE.FAILED_PRECONDITION, f'Serving signature key "{key}" not found.')
-        least, answer = self._least_row_bytes(signature), sum(row_bytes(signature.outputs))
+        least, answer = self._least_row_bytes(signature), sum(checks.row_bytes(signature.outputs))
 
         def admit(rows: int, size: int) -> None:
             if share is not None:
                 share.hold(size + rows * answer, rows=rows, row_bytes=least)
 
-        inputs = read_inputs(signature, request, admit)
-        wanted = wanted_outputs(signature, request.output_filter)
+        inputs = checks.read_inputs(signature, request, admit)
+        wanted = checks.wanted_outputs(signature, request.output_filter)
         if self._decodes_images:
-            images = decoded_bytes(inputs, least=least)
+            images = checks.decoded_bytes(inputs, least=least)
             if share is not None:
                 share.hold(0, rows=1, row_bytes=images)
         outputs = self._run(key, inputs, deadline)
@@ -172,15 +165,15 @@ class Servable:
                 return pieces[0]
             return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-        if self._scheduler is not None and has_rows(signature):
+        if self._scheduler is not None and checks.has_rows(signature):
             return self._scheduler.run((id(self), key), run, inputs, deadline=deadline, parameters=self._batching)
         return run(inputs, deadline)
 
     def _rows_and_bytes(self, signature: Any, arrays: Arrays) -> tuple[int, int]:
         """Into how many pieces inputs may be cut, at least 1, and how much work they are."""
-        lengths = {len(array) for array in arrays.values()} if has_rows(signature) else set()
+        lengths = {len(array) for array in arrays.values()} if checks.has_rows(signature) else set()
         rows, least = max(1, lengths.pop() if len(lengths) == 1 else 1), self._least_row_bytes(signature)
-        images = decoded_bytes(arrays, least=least) if self._decodes_images else 0
+        images = checks.decoded_bytes(arrays, least=least) if self._decodes_images else 0
         return rows, max(images, rows * least, sum(array.nbytes for array in arrays.values()))
 
     def _least_row_bytes(self, signature: Any) -> int:
@@ -192,8 +185,8 @@ class Servable:
         started = time.monotonic()
         self._session, saved = _open(path)
         self.signatures = dict(saved.signature_def)
-        self._decodes_images = decodes_images(saved.graph_def)
-        largest = max((size for one in self.signatures.values() for size in row_bytes(one.outputs)), default=0)
+        self._decodes_images = checks.decodes_images(saved.graph_def)
+        largest = max((size for one in self.signatures.values() for size in checks.row_bytes(one.outputs)), default=0)
         self._image_row_bytes = max(_LEAST_IMAGE_BYTES, 2 * largest)
         taken = (time.monotonic() - started) * 1e6
         self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
