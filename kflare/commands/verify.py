@@ -75,8 +75,10 @@ def _of_classes(args: argparse.Namespace) -> "dict[str, tuple[pd.DataFrame, str,
     from kflare.operations.forecast import FORECAST_CLASSES
 
     files = dict(args.classes or ())
-    if args.classes and (len(files) < 2 or not files.keys() <= set(FORECAST_CLASSES)):
-        raise SettingError(f"`--classes` must name several of {', '.join(FORECAST_CLASSES)}, got {', '.join(files)}")
+    names = [name for name, _ in args.classes or ()]
+    if names and (not 1 < len(names) == len(files) or not files.keys() <= set(FORECAST_CLASSES)):
+        rule = f"must name several of {', '.join(FORECAST_CLASSES)}, each once"
+        raise SettingError(f"`--classes` {rule}, got {', '.join(names)}")
     found = {}
     for name in [name for name in FORECAST_CLASSES if name in files or not files]:
         try:

@@ -8,6 +8,7 @@ in the Atmospheric Sciences, chapter 8.2 [M]; Gerrity's (1992) is the mean TSS o
 import json
 from collections.abc import Mapping
 from functools import partial, reduce
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -31,16 +32,13 @@ class ClassTable:
     """How often each of K largest classes was forecast and came; scores itself as `TableScores` does.
 
     `yes` and `events`, (N,) each, are forecasts and outcomes of every class and above, in rising order; `codes` (N,)
-    the clusters of samples, from 0 on. `DataError` where a class came without the one below.
+    the clusters of samples, from 0 on. What came of a class came of those below.
     """
 
     def __init__(
         self, yes: Mapping[str, BoolArray], events: Mapping[str, BoolArray], codes: IndexArray | None = None
     ) -> None:
         said, came = (np.stack([one[name] for name in yes]) for one in (yes, events))
-        if (came[1:] & ~came[:-1]).any():
-            fault = "a flare of a class came without one of the class below"
-            raise DataError(f"{fault}: take one flare list for all classes")
         self.names = (f"below {next(iter(yes))}", *yes)
         codes = np.zeros(said.shape[1], np.intp) if codes is None else codes
         rank = np.arange(1, len(yes) + 1)[:, None]
@@ -85,7 +83,8 @@ def verify_classes(
 
     A class is forecast from the first threshold on, or from its own of `settings.own_thresholds`, by its name. Gives
     text, numbers for JSON, and the files of a report: these numbers and a picture for each method. `DataError` where
-    the tables share no sample or method, `SettingError` where a threshold is of none of the classes.
+    the tables share no sample or method or a class came without the one below, `SettingError` where a threshold is of
+    none of the classes.
     """
     least = dict.fromkeys(forecasts, settings.thresholds[0]) | dict(settings.own_thresholds)
     if unknown := least.keys() - forecasts.keys():
@@ -101,6 +100,12 @@ def verify_classes(
         raise DataError(f"the forecasts of {', '.join(forecasts)} share no {'sample' if methods else 'method'}")
     labels, length, notes = clusters_of(first, settings)
     events = {name: of.observed[shared[name]] for name, of in forecasts.items()}
+    for (below, less), (name, came) in pairwise(events.items()):
+        for row in shared[came & ~less].itertuples():
+            one, other = (sources[of].split(",")[0] for of in (name, below))
+            seen = f"at {row.time:%FT%H:%MZ} {row.region}".strip()
+            fault = f"{one} has a flare of class {name} {seen}, {other} none of class {below}"
+            raise DataError(f"`observed`: {fault}: take one flare list for all classes")
     name = next(iter(forecasts))
     samples = ClusteredSamples(events[name], labels[shared[name]])
     tables = {}

@@ -106,7 +106,8 @@ def forecast_table(
     named = {"region": "", "instrument": "", "method": _ONE_METHOD}
     texts = {name: _names(frame, name, default) for name, default in named.items()}
     numbers = {name: _numbers(frame[name], name) for name in ("probability", "observed")}
-    rows = pd.DataFrame({"time": frame["time"], **texts, **numbers})
+    spans = {"span": frame["span"].astype(str)} if "span" in frame else {}
+    rows = pd.DataFrame({"time": frame["time"], **texts, **numbers, **spans})
     if percent:
         rows["probability"] /= 100
     else:
@@ -286,7 +287,7 @@ def _check_rows(rows: pd.DataFrame, *, percent: bool) -> None:
     wrong = np.flatnonzero(~rows["observed"].isin([0, 1]) & rows["observed"].notna())
     if wrong.size:
         raise DataError(f"`observed` must be 0, 1 or empty, got {rows['observed'][wrong[0]]:g} in row {wrong[0]}")
-    keys = ["time", "region", "method"]
+    keys = [name for name in ("time", "region", "method", "span") if name in rows]
     if (twice := rows.duplicated(keys)).any():
         row = int(twice.to_numpy().argmax())
         first = int((rows[keys] == rows.loc[row, keys]).all(axis=1).to_numpy().argmax())

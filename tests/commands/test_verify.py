@@ -290,3 +290,31 @@ def test_years_instruments_and_periods_are_scored_by_themselves(tmp_path, capsys
     assert status == 1
     assert err.startswith("kflare.verify: the periods `a` and `b` overlap: ")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_class_that_is_named_twice_and_a_flare_without_those_below_are_told_with_their_files(tmp_path, capsys):
+    for name, observed in (("c", "0,0"), ("m", "0,1")):
+        rows = zip(("2014-01-01", "2014-01-02"), observed.split(","), strict=True)
+        lines = [f"{day},{event},0.5" for day, event in rows]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,observed,probability", *lines]) + "\n")
+    c, m = (f"{letter}={tmp_path / letter.lower()}.csv" for letter in "CM")
+    status, _, err = run(capsys, "--classes", c, c, "--output", tmp_path / "twice")
+    assert (status, "`--classes` must name several of C, M, X, each once, got C, C" in err) == (1, True)
+    status, _, err = run(capsys, "--classes", c, m, "--output", tmp_path / "apart")
+    assert status == 1
+    assert "m.csv has a flare of class M at 2014-01-02T00:00Z, c.csv none of class C: take one flare list" in err
+
+
+def test_spans_that_share_times_are_verified_each(tmp_path, capsys):
+    """Their rows were refused as repeated."""
+    rows = [f"2014-01-{day:02},{span},{int(day == 3)},{p}" for span, p in (("a", 0.2), ("b", 0.7)) for day in (2, 3, 4)]
+    (tmp_path / "table.csv").write_text("\n".join(["time,span,observed,probability", *rows]) + "\n")
+    for span, found in (("a", "TSS 0.000"), ("b", "samples, 1 with an event")):
+        status, out, err = run(
+            capsys, tmp_path / "table.csv", "--span", span, "--resamples", 20, "--output", tmp_path / span
+        )
+        assert (status, err, found in out) == (0, "", True)
+        assert "3 samples, 1 with an event" in out
+    (tmp_path / "table.csv").write_text("\n".join(["time,span,observed,probability", *rows, rows[-1]]) + "\n")
+    status, _, err = run(capsys, tmp_path / "table.csv", "--span", "b", "--output", tmp_path / "c")
+    assert (status, "row 6 repeats the time, method and region of row 5" in err) == (1, True)
