@@ -107,7 +107,7 @@ def _publish(options: argparse.Namespace) -> None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
     # First: with a bad configuration nothing is half done.
-    every = labels_of(options.config, sent=bool(options.notify)) if options.config else {}
+    every = labels_of(options.config) if options.config else {}
     _check_batching(options.publish)
     new = add_release(options.publish, options.models)
     print(f"{new.model}/{new.version} published{_but_unknown(new.path)}")
@@ -127,7 +127,7 @@ def _rollback(options: argparse.Namespace) -> None:
     from kflare.serving.server.version_labels import labels_after_withdrawing, labels_of
 
     command_line.quiet_tensorflow()
-    every = labels_of(options.config, sent=bool(options.notify)) if options.config else {}
+    every = labels_of(options.config) if options.config else {}
     gone, newest = withdraw(options.models, options.rollback)
     print(f"{gone.model}/{gone.version} withdrawn to {gone.path}; {newest.model}/{newest.version} is the newest")
     if options.config:
@@ -144,7 +144,7 @@ def _promote(options: argparse.Namespace) -> None:
     if options.config is None:
         raise SettingError("--promote changes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    labels = labels_of(options.config, sent=bool(options.notify)).get(options.promote, {})
+    labels = labels_of(options.config).get(options.promote, {})
     if CANARY not in labels:
         raise SettingError(f'{options.config} has no label "canary" for {options.promote}: publish one with --canary')
     canary = labels.pop(CANARY)

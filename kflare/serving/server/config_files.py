@@ -42,32 +42,31 @@ def numbered_versions(base_path: Path) -> dict[int, Path]:
 
 
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
-    """Read a `models.config`; relative base paths start from its own folder. SettingError if it is not valid or empty.
+    """Read a `models.config`. SettingError if it is not valid or empty.
 
     With `folder` each model's base path becomes `folder`/<name>, whatever the file says.
     """
-    path = Path(path)
-    _, settings = checked_config(path, folder=folder, root=path.resolve().parent)
+    _, settings = checked_config(Path(path), folder=folder)
     if not settings:
         raise SettingError(f"{path} lists no model: it needs model_config_list {{ config {{ ... }} }}")
     return settings
 
 
-def checked_config(path: Path, *, folder: Path | None = None, root: Path | None) -> tuple[Any, list[ModelSettings]]:
+def checked_config(path: Path, *, folder: Path | None = None) -> tuple[Any, list[ModelSettings]]:
     """The ModelServerConfig of a file and its models, checked as by `model_settings`; SettingError names the file."""
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     config = read_config(path, ModelServerConfig, what="models configuration")
     try:
-        return config, model_settings(config, folder=folder, root=root)
+        return config, model_settings(config, folder=folder)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
 
 
-def model_settings(config: Any, *, folder: Path | None = None, root: Path | None = None) -> list[ModelSettings]:
+def model_settings(config: Any, *, folder: Path | None = None) -> list[ModelSettings]:
     """Check a ModelServerConfig by TensorFlow Serving's rules (model_servers/server_core.cc) and read its models.
 
-    `folder` replaces every base path by `folder`/<name>; `root` is where relative ones start, else they are refused.
+    `folder` replaces every base path by `folder`/<name>.
     """
     if config.WhichOneof("config") == "custom_model_config":
         raise SettingError("`custom_model_config` is not supported: list the models in `model_config_list`")
@@ -75,11 +74,11 @@ def model_settings(config: Any, *, folder: Path | None = None, root: Path | None
     for model in config.model_config_list.config:
         if model.name in settings:
             raise SettingError(f"Illegal to list model {model.name} multiple times in config list")
-        settings[model.name] = _one_model(model, _can_be_folder(model.name, _base_path(model, folder, root)))
+        settings[model.name] = _one_model(model, _can_be_folder(model.name, _base_path(model, folder)))
     return list(settings.values())
 
 
-def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
+def _base_path(model: Any, folder: Path | None) -> Path:
     if folder is not None:
         if Path(model.name).name != model.name or model.name in {"", ".", ".."}:
             raise SettingError(f"`name` of a model in {folder} must be a plain name, got {model.name!r}")
@@ -87,9 +86,9 @@ def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
     location = model.base_path.removeprefix("file://")
     if "://" in location:
         raise SettingError(f"`base_path` of model {model.name} must be a local folder, got {model.base_path!r}")
-    if not location or (not Path(location).is_absolute() and root is None):
+    if not Path(location).is_absolute():
         raise SettingError(f"Expected model {model.name} to have an absolute path or URI; got base_path()={location}")
-    return (root or Path()) / location
+    return Path(location)
 
 
 def _can_be_folder(name: str, path: Path) -> Path:

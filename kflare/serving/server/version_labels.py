@@ -22,9 +22,9 @@ _CODE = grpc.StatusCode
 _SECONDS = 60.0  # for a label to wait for its version
 
 
-def labels_of(config: Path, *, sent: bool = False) -> dict[str, dict[str, int]]:
-    """The labels of each model in a `models.config`; for the errors see `read_config`, `sent`: `reload_config`."""
-    return {model.name: dict(model.version_labels) for model in _read(config, sent=sent).model_config_list.config}
+def labels_of(config: Path) -> dict[str, dict[str, int]]:
+    """The labels of each model in a `models.config`; for the errors see `read_config`."""
+    return {model.name: dict(model.version_labels) for model in _read(config).model_config_list.config}
 
 
 def labels_after_publishing(
@@ -92,7 +92,7 @@ def reload_config(
     from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
-    request = ReloadConfigRequest(config=_read(config, sent=True))
+    request = ReloadConfigRequest(config=_read(config))
     end = time.monotonic() + _SECONDS
     with open_channel(target, timeout=_SECONDS, ca=ca, cert=cert, key=key) as channel:
         while True:
@@ -112,8 +112,8 @@ def reload_config(
             time.sleep(0.5)  # the version that a label names is being loaded
 
 
-def _read(config: Path, *, sent: bool = False) -> Any:
-    message, _ = checked_config(config, root=None if sent else config.parent)
+def _read(config: Path) -> Any:
+    message, _ = checked_config(config)
     for model in message.model_config_list.config:
         if min(model.version_labels.values(), default=1) < 1:
             raise SettingError(f"{config}: a label of model {model.name} names a version below 1")

@@ -43,11 +43,11 @@ def test_the_shipped_file_is_mapped_onto_this_machine(tmp_path):
     }
 
 
-def test_policies_labels_and_relative_paths(tmp_path):
+def test_policies_and_labels(tmp_path):
     path = written(
         tmp_path,
         """model_config_list {
-          config { name: "a" base_path: "here/a" model_platform: "tensorflow" }
+          config { name: "a" base_path: "/here/a" model_platform: "tensorflow" }
           config {
             name: "b" base_path: "/b" model_platform: "tensorflow" model_version_policy { latest { num_versions: 3 } }
           }
@@ -60,7 +60,7 @@ def test_policies_labels_and_relative_paths(tmp_path):
         }""",
     )
     a, b, c, d = read_models_config(path)
-    assert (a.base_path, a.newest) == (tmp_path / "here" / "a", 1)
+    assert (a.base_path, a.newest) == (Path("/here/a"), 1)
     assert b.newest == 3
     assert (c.base_path, c.newest, c.only) == (Path("/c"), None, None)
     assert (d.newest, d.only, d.labels) == (None, {2, 5}, {"stable": 2})
@@ -103,10 +103,15 @@ def test_files_that_are_none(tmp_path):
         read_models_config(tmp_path / "binary")
 
 
-def test_a_request_may_not_name_relative_paths():
-    config = text_format.Parse(one("name: 'a' base_path: 'x/a' model_platform: 'tensorflow'"), ModelServerConfig())
+def test_neither_a_request_nor_a_file_names_relative_paths(tmp_path):
+    """A file's path was taken by `kflare serve` and refused by `kflare releases --notify`."""
+    text = one("name: 'a' base_path: 'x/a' model_platform: 'tensorflow'")
     with pytest.raises(SettingError, match="Expected model a to have an absolute path"):
-        model_settings(config)
+        model_settings(text_format.Parse(text, ModelServerConfig()))
+    with pytest.raises(SettingError, match=r"models.config: Expected model a .*; got base_path\(\)=x/a"):
+        read_models_config(written(tmp_path, text))
+    (model,) = read_models_config(written(tmp_path, text), folder=tmp_path)  # where --models tells
+    assert model.base_path == tmp_path / "a"
 
 
 def test_a_name_that_is_a_path_cannot_be_a_folder(tmp_path):
