@@ -249,12 +249,14 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
     if not absent:
         return
     rung, probability, why = _fallback(issue, flares, settings.rungs)
+    rare = "no network is taught so rare an event"
     if rung is None:
-        draft.remarks += [f"no forecast of class {name} and above, as no model for it answered" for name in absent]
+        untold = {name: rare if name == "X" else "no model for it answered" for name in absent}
+        draft.remarks += [f"no forecast of class {name} and above, as {reason}" for name, reason in untold.items()]
         draft.remarks += why
         return
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
-    draft.remarks += [f"class X and above is from {rung}, as no network is taught so rare an event"] * ("X" in absent)
+    draft.remarks += [f"class X and above is from {rung}, as {rare}"] * ("X" in absent)
     if "X" in absent and rung == EVENT_STATISTICS and flares is not None and draft.regions:
         index = event_statistics(flares, issue, "X").index
         draft.regions = tuple(replace(one, probability=_with_x(one.probability, index)) for one in draft.regions)

@@ -211,7 +211,9 @@ def read_settings(path: str | Path) -> ForecastSettings:
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingError(f"`{path}` cannot be read: {error.strerror}") from error
+        begin = f": begin with `kflare forecast --print-settings > {path}`, or try `kflare demo`"
+        why = f"{error.strerror}{begin * isinstance(error, FileNotFoundError)}"
+        raise SettingError(f"`{path}` cannot be read: {why}") from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, lists in lists in lists
         raise SettingError(f"`{path}` is no TOML file: {error}") from error
     # Defaults are read like what is given, so that their paths are relative to the file too.

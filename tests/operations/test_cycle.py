@@ -453,6 +453,8 @@ def test_regions_have_no_x_that_is_not_known(world: World, office: Office) -> No
     office.settings = replace(settings, rungs=("all features", "imputed", "magnetogram only"))
     later = office.forecast(ISSUE + HOUR)
     assert "X" not in later.full_disk
+    # No model was asked for it: that none had answered was said.
+    assert "no forecast of class X and above, as no network is taught so rare an event" in later.remarks
     assert {name for one in later.regions for name in one.probability} == {"C", "M"}
 
 

@@ -151,7 +151,8 @@ def test_errors_name_the_key_and_the_file(tmp_path: Path, text: str, message: st
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"nowhere\.toml` cannot be read"):
+    begin = r": begin with `kflare forecast --print-settings > .*nowhere\.toml`, or try `kflare demo`"
+    with pytest.raises(SettingError, match=r"nowhere\.toml` cannot be read: No such file or directory" + begin):
         read_settings(tmp_path / "nowhere.toml")
 
 
