@@ -65,22 +65,36 @@ def _plan(args: _Options) -> _Plan:
     recipe = recipe_of(args, task.spec)
     units = {"baselines": splits.baseline_unit(task)}
     units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
-    return _Plan(task, folder, recipe, _folds(args, task.samples["time"], task.observed), units)
+    return _Plan(task, folder, recipe, _folds(args, task.samples, task.observed), units)
 
 
-def _folds(args: argparse.Namespace, times: "pd.Series", observed: "BoolArray") -> "_Folds":
+@lru_cache(maxsize=1)
+def _others(args: _Options) -> "list[pd.DataFrame]":
+    """Forecasts to compare with."""
+    from kflare.models.crossvalidation.compare import read_others
+
+    by_region, thresholds = model_spec(args.model).kind == "region", dict(args.forecasts_threshold)
+    return read_others(args.forecasts, by_region=by_region, thresholds=thresholds)
+
+
+def _folds(args: _Options, samples: "pd.DataFrame", observed: "BoolArray") -> "_Folds":
     """The folds that can be trained, the same shuffled if that is asked for, and what is said of the others."""
     from kflare.models.crossvalidation import folds as splits
+    from kflare.models.crossvalidation.compare import shared_samples
     from kflare.models.fitting import require_both_classes
     from kflare.verification.evaluation import groups_of
 
+    times = samples["time"]
     folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
     event = f"a {model_spec(args.model).event_text}"
     folds, left_out = splits.trainable_folds(folds, observed, event=event)
     mixed = splits.shuffled_folds(folds) if args.shuffled else []
     for fold in mixed:
         require_both_classes(observed, fold, event=f"shuffled test {fold.name}: {event}")
-    groups_of(times[np.logical_or.reduce([fold.test for fold in folds])], periods=args.periods)
+    tested = np.logical_or.reduce([fold.test for fold in folds])
+    groups_of(times[tested], periods=args.periods)
+    for others in _others(args):
+        shared_samples(samples[tested], others, ours=splits.METHODS, tolerance_minutes=args.tolerance)
     return folds, mixed, left_out
 
 
@@ -88,16 +102,13 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     if args.show_scale:
         print(scale_changes(args))
         return
-    from kflare.models.crossvalidation.compare import read_others
-
     if args.workers > 1 or args.scheduler is not None:  # workers may have another current folder
         args.output = args.output or Path("runs") / f"crossvalidate-{args.model}"
         vars(args).update({name: _absolute(value) for name, value in vars(args).items()})
-    by_region, thresholds = model_spec(args.model).kind == "region", dict(args.forecasts_threshold)
-    others = read_others(args.forecasts, by_region=by_region, thresholds=thresholds)
     options = _Options(**vars(args))
     _plan.cache_clear()
-    plan = _plan(options)
+    _others.cache_clear()
+    others, plan = _others(options), _plan(options)
     task, folder, (folds, mixed, left_out) = plan.task, plan.folder, plan.folds
     from kflare.io.workers import run_tasks
     from kflare.models.crossvalidation import folds as splits

@@ -33,15 +33,17 @@ def _fit(args: argparse.Namespace) -> None:
         _fit_here(args)
 
 
-def _split(args: argparse.Namespace, times: "pd.Series", observed: "BoolArray") -> "Split":
+def _split(args: argparse.Namespace, samples: "pd.DataFrame", observed: "BoolArray") -> "Split":
     """The samples in the spans of the options; what cannot be learnt is refused."""
-    from kflare.datasets.splits import chronological_split
+    from kflare.datasets.splits import VALIDATION_RULE, chronological_split
     from kflare.models.fitting import require_both_classes
     from kflare.verification.evaluation import groups_of
 
     dates = {name: getattr(args, name) for name in ("train_until", "validate_until", "test_until")}
+    times, carved = samples["time"], f", give --validate-until (without it validation is {VALIDATION_RULE})"
     split = chronological_split(times, start=args.train_from, **dates)
-    require_both_classes(observed, split, event=f"a {model_spec(args.model).event_text}")
+    remedy = "move the split dates" + carved * (args.validate_until is None)
+    require_both_classes(observed, split, event=f"a {model_spec(args.model).event_text}", remedy=remedy)
     groups_of(times[split.test], periods=args.periods)
     return split
 
@@ -52,7 +54,7 @@ def _fit_here(args: argparse.Namespace) -> None:
     from kflare.datasets.splits import VALIDATION_RULE
     from kflare.models.seeds import best_of, fit_seeds, publish_best, published_already, write_summary
 
-    split, rule = _split(args, task.samples["time"], task.observed), "given" if args.validate_until else VALIDATION_RULE
+    split, rule = _split(args, task.samples, task.observed), "given" if args.validate_until else VALIDATION_RULE
     print(*task.notes, sep="\n", file=sys.stderr)
     recipe, workers = recipe_of(args, task.spec), workers_here()
     recipe.args[0]["batch_size"] *= workers.count

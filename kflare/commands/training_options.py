@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-    Check = Callable[[pd.Series, BoolArray], object]
+    Check = Callable[[pd.DataFrame, BoolArray], object]
 
 # TensorFlow takes oneDNN by itself only where the processor has AVX-512 VNNI or its like; without, each operation maps
 # its memory anew, and a training step of the dense CNN takes twice as long.
@@ -84,7 +84,7 @@ def _checked_spec(args: argparse.Namespace) -> ModelSpec:
 def training_task(args: argparse.Namespace, check: "Check", *, run: str = "") -> "tuple[TrainingTask, Path]":
     """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL.
 
-    `check` refuses their times and labels, as (N,), that cannot be used, before an image is read.
+    `check` refuses their `time` and labels, as (N,), that cannot be used, before an image is read.
     """
     spec = _checked_spec(args)
     from kflare.flares.repairing import read_flares

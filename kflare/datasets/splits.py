@@ -53,6 +53,9 @@ def chronological_split(
         if known.empty:
             raise DataError(f"no sample lies before {train_until:%Y-%m-%d}, the end of training: move the split dates")
         train_until, validate_until = known.iloc[len(known) * 9 // 10].ceil("D"), train_until
+        if not known.iloc[0] < train_until < validate_until:
+            rule = f"leave no validation span ({VALIDATION_RULE}): give its end, or more samples"
+            raise DataError(f"the {len(known)} samples before {validate_until:%Y-%m-%d} {rule}")
     ends = [end for end in (start, train_until, validate_until, test_until) if end is not None]
     if any(later <= earlier for earlier, later in pairwise(ends)):
         shown = ", ".join(f"{end:%Y-%m-%dT%H:%MZ}" for end in ends)

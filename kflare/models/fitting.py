@@ -50,13 +50,15 @@ class FittedNetwork:
         return next(float(e.table.tss) for e in self.evaluations if e.span == "validation")
 
 
-def require_both_classes(observed: BoolArray, split: Split, *, event: str) -> None:
+def require_both_classes(
+    observed: BoolArray, split: Split, *, event: str, remedy: str = "move the split dates"
+) -> None:
     """Refuse to train where the event, or its absence, never occurs in training or validation; raises `DataError`."""
     for name in ("train", "validation"):
         labels = observed[split.parts()[name]]
         if labels.all() or not labels.any():
             how = f"all {len(labels)} samples" if labels.all() else f"none of {len(labels)} samples"
-            raise DataError(f"{event} occurs in {how} of the {name} span: move the split dates or choose another class")
+            raise DataError(f"{event} occurs in {how} of the {name} span: {remedy} or choose another class")
 
 
 def calibrate_and_evaluate(

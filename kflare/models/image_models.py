@@ -37,12 +37,12 @@ from kflare.observations.byte_scale import scale_note
 def image_task(
     spec: ModelSpec, flares: FlareList, *, magnetograms: Sequence[Path], byte_range: float | None,
     daily: timedelta | None, size: int, augmented: bool, pretrain: bool, folder: Path,
-    check: Callable[[pd.Series, BoolArray], object] = lambda *_: None
+    check: Callable[[pd.DataFrame, BoolArray], object] = lambda *_: None
 ) -> TrainingTask:  # fmt: skip
     """Label folders of magnetograms, as `index_archive` takes them, whose windows the flare list must cover.
 
     With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The run's `folder`
-    keeps the images, reduced to `size` pixels. Before one is read `check` may refuse their times and labels, as (N,).
+    keeps the images, reduced to `size` pixels. Before one is read `check` may refuse their `time` and labels, as (N,).
     The other options are those of `fit_image_network`.
     """
     archive = index_archive(magnetograms)
@@ -56,13 +56,13 @@ def image_task(
         archive = chosen[found].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
     observed = reaches(disk_flux(times, flares), spec.event)
-    check(times, observed)
+    persistent = persistence(times, flares, spec.event)
+    check(times.to_frame("time"), observed)
     measure, guises = (line_maps_of, GUISES) if pretrain else (None, 0)
     images = reduce_images(paths, size=size, byte_range=byte_range, folder=folder, measure=measure, guises=guises)
     notes += (scale_note(images.scales),) * any(images.scales)
     used = {scale.gauss for scale in images.scales if scale is not None}
     byte_range = used.pop() if len(used) == 1 else byte_range
-    persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")
 
     def fit(split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True) -> FittedNetwork:

@@ -213,6 +213,13 @@ def test_other_forecasts_are_read_before_anything_is_trained(arguments, tmp_path
     assert "no table of forecasts nowhere.csv" in run(*given, "nowhere.csv")[2]
     (tmp_path / "disk.csv").write_text("time,probability\n2013-01-01,0.5\n")
     assert "disk.csv needs the column `region`" in run(*given, tmp_path / "disk.csv")[2]
+    # What could be compared with nothing was refused only after the training.
+    for name, method, told in (
+        ("HARP 0", "office", '"office" shares no sample with the test spans'),
+        ("HARP 1", "climatology", 'the method "climatology" of the forecasts has the name of one of ours: rename it'),
+    ):
+        (tmp_path / "own.csv").write_text(f"time,region,method,probability\n2013-01-01,{name},{method},0.5\n")
+        assert told in run(*given, tmp_path / "own.csv")[2]
     assert not (tmp_path / "other").exists()
 
 
@@ -313,9 +320,12 @@ def images(tmp_path):
         (["--test-years", 2019], "test year 2019: the validation span holds no sample"),
         (["--blocks", 40], "40 blocks need at least as many samples, got 36"),
         (["--test-years", 2013, "--periods", "a=2012-01-01..2012-03-01"], "the period `a` holds no sample"),
+        (["--test-years", 2013, "--forecasts", "own.csv"], '"own" shares no sample with the test spans'),
     ],
 )
-def test_spans_that_the_images_do_not_have_are_refused_before_one_is_read(images, tmp_path, more, told):
+def test_spans_that_the_images_do_not_have_are_refused_before_one_is_read(images, tmp_path, monkeypatch, more, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.csv").write_text("time,probability\n2019-01-01,0.5\n")
     for path in (*tmp_path.glob("mdi/*"), *tmp_path.glob("hmi/*")):
         path.write_bytes(path.read_bytes()[:200])  # whoever reads it says so
     status, _, err = run(*images, *more, "--output", tmp_path / "out")

@@ -311,6 +311,15 @@ REFUSALS = {
         lambda sun: ["cnn-c", *archive_of(DAYS, disk_png()[:200]), "--train-until", "2013-12-01"],
         "no sample lies before 2013-12-01, the end of training",
     ),
+    "no event in what is held back": (
+        lambda sun: [
+            "cnn-m",
+            *archive_of(DAYS, disk_png()[:200]),
+            *flares_with(sun, lambda f: pd.concat([f[f.goes_class < "M"], f[:1].assign(goes_class="M5.0")])),
+            *("--train-until", "2014-01-11", "--image-size", "128"),
+        ],
+        "a flare >= M1.0 occurs in none of 1 samples of the validation span: .*, give --validate-until .without it val",
+    ),
     "no region data": (lambda sun: ["defn-c"], "defn-c needs either --sharp DIR or --regions FILE"),
     "sharp without regions' numbers": (lambda sun: ["defn-c", "--sharp", "."], "--sharp needs --harp-noaa FILE"),
     "no flare list": (lambda sun: [*defn(sun), "--flares", "nowhere.csv"], "`nowhere.csv` does not exist"),
@@ -319,8 +328,15 @@ REFUSALS = {
         "`list.csv`: a flare list needs the column `goes_class`.*its columns are start, peak, end",
     ),
     "flare list of other years": (
-        lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.replace("^2014", "2011", regex=True))],
-        "`flares`: list.csv covers 2011.*the samples need 2014",
+        lambda sun: [
+            *defn(sun),
+            *flares_with(sun, lambda f: f.drop(columns="told_from").replace("^2014", "2011", regex=True)),
+        ],
+        "`list.csv`: `told_from` and `told_until` must be a time and a later one, got '', '2011-03-02T00:00:00Z'",
+    ),
+    "flare list that says nothing of its span": (
+        lambda sun: [*defn(sun), *flares_with(sun, lambda f: f[f.columns[:8]].replace("^2014", "2011", regex=True))],
+        "`flares`: list.csv covers 201.* of .* samples need 2014",
     ),
     "flare list without regions' numbers": (
         lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.drop(columns="noaa"))],

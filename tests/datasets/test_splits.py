@@ -152,6 +152,10 @@ def test_without_a_validation_span_the_last_tenth_of_the_training_samples_is_tak
     assert spans(later) == ["01 06h to 18 06h", "20 06h to 20 06h", "22 06h to 31 06h"]
     with pytest.raises(DataError, match="no sample lies before 2013-01-01, the end of training"):
         chronological_split(times, train_until=pd.Timestamp("2013-01-01", tz="UTC"))
+    # Of one sample nothing can be held back: of dates that nobody gave it was said that they overlap.
+    few = "the 1 samples before 2014-01-21 leave no validation span .the last tenth .*: give its end, or more samples"
+    with pytest.raises(DataError, match=few):
+        chronological_split(later, train_until=until, start=until - pd.Timedelta(hours=12))
 
 
 def test_a_split_is_chronological_where_no_window_reaches_into_the_test():

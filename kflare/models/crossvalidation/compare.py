@@ -1,6 +1,6 @@
 """Same regions, same dates: a table of somebody else's forecasts beside ours, on the samples that both have."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -88,24 +88,17 @@ def compared(
 
     Methods of `others` that share the same samples with ours come together. Yields the names of such methods, the rows
     of ours and theirs, and what was compared, in a sentence. The outcomes are theirs where they have them, which may be
-    of another flare list or scale of classes, else ours. `DataError` if a method shares no sample, or has the name of
-    one of ours.
+    of another flare list or scale of classes, else ours. `DataError` as of `shared_samples`.
     """
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     samples = test[test["method"] == test["method"].iloc[0]].sort_values("time").reset_index(drop=True)
-    groups: dict[tuple[int, ...], list[pd.DataFrame]] = {}
-    for name, other in others.groupby("method", sort=False):
-        if name in set(test["method"]):
-            raise DataError(f'the method "{name}" of the forecasts has the name of one of ours: rename it')
-        found = matched(samples, other, tolerance_minutes=tolerance_minutes)
-        groups.setdefault(tuple(found["sample"]), []).append(found)
     keys = [key for key in ("time", "region") if key in test]
-    for chosen, methods in groups.items():
+    for chosen, methods in shared_samples(
+        samples, others, ours=set(test["method"]), tolerance_minutes=tolerance_minutes
+    ).items():
         taken = samples.loc[list(chosen)]
-        first, names = methods[0], [str(one["method"].iloc[0]) for one in methods]
-        outcomes = first.get("observed", taken["observed"]).to_numpy(bool)
-        if "observed" in others and any((one["observed"] != first["observed"]).any() for one in methods):
-            raise DataError(f"`observed` differs between {', '.join(names)}: score all methods against one flare list")
+        names = [str(one["method"].iloc[0]) for one in methods]
+        outcomes = methods[0].get("observed", taken["observed"]).to_numpy(bool)
         ours = rows[rows["span"] == "test"].merge(taken[keys].assign(outcome=outcomes), on=keys)
         columns, common = ["method", "probability", "threshold"], taken.assign(note="", outcome=outcomes)
         theirs = (common.assign(**{name: one[name].array for name in columns}) for one in methods)
@@ -120,6 +113,26 @@ def compared(
         )
         # The same order for all, as the paired difference goes by rows.
         yield ", ".join(names), both.sort_values(["fold", *keys], kind="stable", ignore_index=True), told
+
+
+def shared_samples(
+    samples: pd.DataFrame, others: pd.DataFrame, *, tolerance_minutes: float, ours: Collection[str] = ()
+) -> dict[tuple[int, ...], list[pd.DataFrame]]:
+    """What `matched` gives of each method of `others`, by the rows of `samples` that they share with it.
+
+    `DataError` if a method shares none or has a name of `ours`, or two disagree on the outcome of what they share.
+    """
+    groups: dict[tuple[int, ...], list[pd.DataFrame]] = {}
+    for name, other in others.groupby("method", sort=False):
+        if name in ours:
+            raise DataError(f'the method "{name}" of the forecasts has the name of one of ours: rename it')
+        found = matched(samples, other, tolerance_minutes=tolerance_minutes)
+        alike = groups.setdefault(tuple(found["sample"]), [])
+        if alike and "observed" in others and (found["observed"] != alike[0]["observed"]).any():
+            names = f"{alike[0]['method'].iloc[0]}, {name}"
+            raise DataError(f"`observed` differs between {names}: score all methods against one flare list")
+        alike.append(found)
+    return groups
 
 
 def matched(samples: pd.DataFrame, other: pd.DataFrame, *, tolerance_minutes: float) -> pd.DataFrame:

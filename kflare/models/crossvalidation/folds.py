@@ -265,6 +265,12 @@ LEARNERS: Mapping[str, Callable[..., baselines.Classifier]] = {
     "random forest": baselines.random_forest,
 }
 
+METHODS = (
+    NETWORK, *LEARNERS, *baselines.ONE_NUMBER, "persistence", "persistence + climatology", "event statistics",
+    "climatology", "120-day climatology", "McIntosh climatology",
+)  # fmt: skip
+"""All that a cross-validation may tell of."""
+
 
 def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArray, int], Recipe]") -> Unit:
     """The network with one seed, as its fit decided; `recipe` makes of training labels and seed how to train."""
@@ -284,9 +290,7 @@ def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArra
     return forecast
 
 
-def baseline_unit(
-    task: "TrainingTask", *, learners: Mapping[str, Callable[..., baselines.Classifier]] = LEARNERS
-) -> Unit:
+def baseline_unit(task: "TrainingTask", *, learners: Mapping[str, Callable[..., Any]] = LEARNERS) -> Unit:
     """All baselines of a fold; learners get the network's inputs and class weights: their 0.5 is climatology too."""
     from kflare.models.losses import class_weights
 
