@@ -89,7 +89,7 @@ def operate(args: argparse.Namespace) -> str:
     """Run every cycle and publish the newest forecast; what came of them, in lines."""
     flares = read_flares(args.flares, scale="irradiance" if args.flare_scale == "irradiance" else "as listed")
     # The ledger takes classes for today's: those of the list, where these are meant.
-    flares = FlareList(flares.table, flares.source)
+    flares = FlareList(flares.table, flares.source, told=flares.told)
     xrays = [read_xray_flux(path, scale="irradiance") for path in args.xrays or ()]
     begin, end = args.since - 2 * _DAY, args.until
     sets = sets_in(args.observations.absolute(), since=begin, until=end)
@@ -114,8 +114,8 @@ def operate(args: argparse.Namespace) -> str:
         if shown is None:
             raise DataError(f"{args.observations} holds nothing of 1 to 5 h before any of {len(issues)} issue times")
         with Ledger(settings.ledger.url) as ledger:
-            span = {"since": args.since - _YEAR, "until": args.until + _DAY}
-            ledger.record_flares(flares, **span, source=flares.source, recorded=args.since)
+            for since, until in flares.between(args.since - _YEAR, args.until + _DAY).told:
+                ledger.record_flares(flares, since=since, until=until, source=flares.source, recorded=args.since)
             for issue in issues:
                 cycle, own = ledger.cycle(issue) if ledger.was_run(issue) else None, log.of_cycle(cycle_name(issue))
                 new = cycle is None

@@ -18,7 +18,7 @@ import pandas as pd
 
 from kflare.datasets.archive import index_archive
 from kflare.datasets.reduced_images import reduce_images
-from kflare.flares.labels import disk_flux, reaches
+from kflare.flares.labels import disk_flux, reaches, windows_told
 from kflare.flares.repairing import read_flares
 from kflare.io.arrays import BoolArray, Float32Array
 from kflare.models.baselines import climatology, one_number_regressions, persistence
@@ -43,8 +43,8 @@ def main() -> int:
     args = parser.parse_args()
     flares, known = read_flares(args.flares), read_flares(args.training / "goes" / "swpc_flares_2010-2025.csv")
     asked, learnt = index_archive(args.images), index_archive(args.training / "hmi_daily")
-    after = asked["forecast_time"].add(pd.Timedelta(hours=24)) <= flares.span[1]
-    asked = asked[after].reset_index(drop=True)
+    times = asked["forecast_time"]
+    asked = asked[windows_told(times, times + pd.Timedelta(hours=24), flares.told)].reset_index(drop=True)
     times = asked["forecast_time"]
     folder = Path("runs")
     new, old = (

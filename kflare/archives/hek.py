@@ -1,7 +1,8 @@
 """GOES flares asked of the Heliophysics Event Knowledgebase (HEK), through sunpy."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
@@ -21,14 +22,17 @@ def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = H
     """Ask the HEK for the GOES flares that overlap a span of time, from SWPC and from SSW's latest events, as listed.
 
     `since` and `until` are aware and belong to the span; `url` is that of the HEK's search service. SettingError if a
-    time has no zone or `until` is not later, NoAnswerError if the HEK gives no usable answer.
+    time has no zone or `until` is not later, NoAnswerError if the HEK gives no usable answer. The list
+    tells of the span, but not of the last day.
     """
     require_span(since, until)
     records = [record for method in _METHODS for record in _search(since, until, method, web, url)]
     try:
-        return flares_from_hek(records, source="HEK", scale="as listed")
+        flares = flares_from_hek(records, source="HEK", scale="as listed")
     except DataError as error:
         raise NoAnswerError(f"`{public_url(url)}` answered with something unusable: {error}") from error
+    complete = min(until, datetime.now(UTC) - timedelta(days=1))  # when the HEK has them
+    return replace(flares, told=((since, complete),) if since < complete else ())
 
 
 def _search(since: datetime, until: datetime, method: str, web: Web, url: str) -> list[dict[str, object]]:

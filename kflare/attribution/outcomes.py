@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, windows_told
 from kflare.flares.region_numbers import outcome_assigned
 from kflare.io.arrays import ArrayLike, Float64Array
 from kflare.sun.disk import FULL_DISK
@@ -45,7 +44,7 @@ class ExportOutcomes:
     def of(self, rows: pd.DataFrame) -> tuple[Float64Array, npt.NDArray[np.object_]]:
         """`flux24` and `outcome` of each row of a table with the columns of `value_table.ValueTable`."""
         times = rows["forecast_time"]
-        covered = times.map({time: self._covers(time) for time in times.unique()}).to_numpy(bool)
+        covered = windows_told(times, times + pd.Timedelta(hours=LEAD_HOURS), self.flares.told)
         largest = np.full(len(rows), np.nan)
         flux = largest.copy()
         if covered.any():
@@ -54,10 +53,3 @@ class ExportOutcomes:
         names = named_outcomes(rows["probability"], reaches(largest, self.event), threshold=self.threshold)
         own = np.where(rows["region"] == FULL_DISK, largest, flux)
         return own, np.where(covered, names.astype(object), np.array(None))
-
-    def _covers(self, time: pd.Timestamp) -> bool:
-        try:
-            require_covered(pd.Series([time]), self.flares)
-        except DataError:
-            return False
-        return True

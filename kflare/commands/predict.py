@@ -43,7 +43,6 @@ def _predict(args: argparse.Namespace) -> None:
 def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts":
     from kflare.datasets.region_features import complete_rows
     from kflare.datasets.region_table import read_region_table, region_numbers
-    from kflare.flares.labels import require_covered
     from kflare.flares.region_numbers import unassigned_note
     from kflare.flares.repairing import read_flares
     from kflare.serving.forecasts.served_forecasts import forecast_regions, served_models
@@ -51,8 +50,6 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
     table = read_region_table(args.regions)
     if args.flares is not None:
         flares = read_flares(args.flares, scale=args.flare_scale)
-        # Histories of a list that ends before the forecast would silently be too quiet.
-        require_covered(table["time"], flares, window_hours=0)
         if note := unassigned_note(table["time"], flares):
             print(f"{args.prog}: {note}", file=sys.stderr)
         if region_numbers(table).empty:

@@ -16,7 +16,6 @@ from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_r
 from kflare.datasets.region_parts import read_part
 from kflare.datasets.region_table import KEYS, region_numbers
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import require_covered
 from kflare.flares.region_numbers import unassigned_note
 from kflare.io.parquet_writer import parquet_writer
 from kflare.regions.extraction import REGION_COLUMNS
@@ -62,11 +61,8 @@ def complete_run(
     """
     run = RunTable()
     index = _followed(parts, srs, run)
-    if flares is not None and len(index):
-        # A list that ends before the observations would make histories that are silently too quiet.
-        require_covered(index["time"], flares, window_hours=0)
-        if note := unassigned_note(index["time"], flares):
-            _LOG.warning("%s", note)
+    if flares is not None and len(index) and (note := unassigned_note(index["time"], flares)):
+        _LOG.warning("%s", note)
     numbers = region_numbers(index)
     own = dict(iter(index.groupby("path", sort=False)))
     units = {name: feature.unit for name, feature in table_columns().items() if feature is not None}

@@ -7,7 +7,7 @@ of the start, decimal commas, times without a date, rows given twice. They are r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +106,7 @@ class FlareList:
     """Of classes and fluxes: "irradiance", today's, or "operational", SWPC's of the time, 0.7 of it up to GOES-15
     (`kflare.sun.goes_scale`); else SettingError."""
     told: tuple[tuple[datetime, datetime], ...] = ()
-    """Spans that it tells of, merged and in order, where its source says so (`kflare.flares.labels.spans_told`)."""
+    """Spans that it tells of, merged and in order; unless its source says so, a day beyond its first and last flare."""
 
     def __post_init__(self) -> None:
         if self.scale not in FLUX_SCALES:
@@ -127,6 +127,9 @@ class FlareList:
         kinds = {"noaa": "Int64", "lon": "float64", "lat": "float64", "satellite": "Int64"}
         rows[list(kinds)] = seen[list(kinds)].astype(kinds)
         rows = rows.sort_values("start", kind="stable", ignore_index=True)
+        if not self.told and len(rows):  # a flare may follow any gap
+            first, last, day = rows["start"].iloc[0], rows["start"].iloc[-1], timedelta(days=1)
+            object.__setattr__(self, "told", ((first - day, last + day),))
         object.__setattr__(self, "table", rows)
         object.__setattr__(self, "repairs", dict(self.repairs))
 
@@ -143,8 +146,9 @@ class FlareList:
 
     def between(self, t0: datetime, t1: datetime) -> "FlareList":
         """Flares that start in [t0, t1); both must be aware."""
+        table = self.table[within(self.table["start"], t0, t1)]
         told = tuple((max(since, t0), min(until, t1)) for since, until in self.told if since < t1 and until > t0)
-        return replace(self, table=self.table[within(self.table["start"], t0, t1)], told=told)
+        return replace(self, table=table, told=told)
 
     def as_irradiance(self) -> "FlareList":
         """The same flares on today's scale; itself, where it is on it already.
@@ -177,10 +181,13 @@ class FlareList:
         return f"{told}: {', '.join(done) or 'nothing to repair'}"
 
     def write_csv(self, path: Path) -> None:
-        """Write kflare's plain CSV: the table without `flux`, times in UTC with Z, the `flare_scale` in each row."""
+        """Write kflare's plain CSV: the table without `flux`, UTC with Z, and in each row scale and span told of."""
         plain = self.table.drop(columns="flux").assign(flare_scale=self.scale)
         for name in ("start", "peak", "end"):
             plain[name] = plain[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for span in self.told:
+            written = [f"{time.astimezone(UTC):%FT%TZ}" for time in span]
+            plain.loc[within(self.table["start"], *span), ["told_from", "told_until"]] = written
         write_whole(path, plain.to_csv(index=False))
 
 

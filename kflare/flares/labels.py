@@ -16,7 +16,6 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
 from kflare.io.arrays import ArrayLike, BoolArray, Float64Array, IntArray
-from kflare.sun.times import DAY_SECONDS
 
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
@@ -24,7 +23,8 @@ LEAD_HOURS = 24.0
 # Seconds since 1970 stay below 2**33 until the year 2242, so a region's number fits above them in one int64 key.
 _REGION_SHIFT = 1 << 34
 
-_HALF_YEAR, _SLACK = pd.Timedelta(days=182), pd.Timedelta(days=2)
+HALF_DAY = timedelta(hours=12)
+"""Of the past of a time, how much a list may leave untold: feeds lag by hours."""
 
 
 def in_seconds(times: pd.Series | pd.DatetimeIndex) -> IntArray:
@@ -119,44 +119,43 @@ def _after(times: pd.Series, window_hours: float) -> pd.DataFrame:
     return pd.DataFrame({"begin": begin, "end": begin + pd.Timedelta(hours=window_hours)})
 
 
-def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> None:
-    """Hold a flare list to the windows [t, t + window) of all samples, to within its own longest recent gap.
+def require_covered(
+    times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS, untold: timedelta = timedelta(0)
+) -> None:
+    """Hold a flare list to tell of the windows [t, t + window) of all samples, all but `untold` of each.
 
-    DataError if it ends before, or begins after, a window: absent flares would become false "no flare" labels.
+    DataError if it does not: absent flares would become false "no flare" labels.
     """
-    (first, last), told, windows = flares.span, spans_told(flares), _after(times, window_hours)
-    begin, end = windows["begin"].min(), windows["end"].max()
-    if begin < told[0][0] - _SLACK or end > told[-1][1] + _SLACK:
-        need = f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
+    windows, (_, last) = _after(times, window_hours), flares.span
+    if (lacking := windows[~windows_told(windows["begin"], windows["end"], flares.told, untold=untold)]).size:
+        (since, _), *gaps, (_, until) = flares.told[0], *flares.told[1:], flares.told[-1]
+        told = f"{since:%FT%H:%MZ} to {until:%FT%H:%MZ}{f' with {len(gaps)} gaps' * bool(gaps)}"
+        need = f"{lacking['begin'].min():%FT%H:%MZ} to {lacking['end'].max():%FT%H:%MZ}"
         raise DataError(
-            f"`flares`: {flares.source} covers {first:%Y-%m-%d} to {last:%Y-%m-%d}, but the samples need {need}"
+            f"`flares`: {flares.source} covers {told} (last flare {last:%FT%H:%MZ}), but {len(lacking)} of "
+            f"{len(windows)} samples need {need}: give a list that covers them, leave them out, or say in columns "
+            "`told_from` and `told_until` from when until when it is complete"
         )
 
 
-def spans_told(flares: FlareList, longest: timedelta = pd.Timedelta.max) -> tuple[tuple[datetime, datetime], ...]:
-    """Spans that a list tells of, in order: as its source says, else from its first flare to its last.
-
-    To these comes its own longest gap of the half year at that end, at most `longest`: a quiet Sun rests for days.
-    """
-    if flares.told or flares.table.empty:
-        return flares.told
-    start, (first, last) = flares.table["start"], flares.span
-    ends = start[start < first + _HALF_YEAR], start[start > last - _HALF_YEAR]
-    early, late = (part.diff().fillna(pd.Timedelta(0)).max() for part in ends)
-    return ((first - min(early, longest), last + min(late, longest)),)
+def windows_told(
+    begin: pd.Series, end: pd.Series, spans: Iterable[tuple[datetime, datetime]], *, untold: timedelta = timedelta(0)
+) -> BoolArray:
+    """Whether spans of time hold all of each of N windows (aware), but `untold` of it at most; bool (N,)."""
+    first, last = in_seconds(begin), in_seconds(end)
+    lacking = last - first
+    for span in spans:
+        since, until = in_seconds(pd.DatetimeIndex(span))
+        lacking -= np.clip(np.minimum(last, until) - np.maximum(first, since), 0, None)
+    return lacking <= untold.total_seconds()
 
 
 def week_told(times: pd.Series, flares: FlareList) -> BoolArray:
     """Whether a list tells of the week before each of N times (UTC), all but half a day at most, bool (N,).
 
-    Where it does not, no flare told of is not no flare: past flares are not known. A flare may follow any gap, so that
-    a list that says nothing of its span tells of a day beyond its flares at most.
+    Where it does not, no flare told of is not no flare: past flares are not known.
     """
-    until, untold = in_seconds(times), np.full(len(times), 7 * DAY_SECONDS)
-    for span in spans_told(flares, timedelta(days=1)):
-        begin, end = in_seconds(pd.DatetimeIndex(span))
-        untold -= np.clip(np.minimum(until, end) - np.maximum(until - 7 * DAY_SECONDS, begin), 0, None)
-    return untold <= DAY_SECONDS / 2
+    return windows_told(times - pd.Timedelta(days=7), times, flares.told, untold=HALF_DAY)
 
 
 def merged_spans(spans: Iterable[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:

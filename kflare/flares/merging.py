@@ -22,7 +22,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import merged_spans, spans_told
+from kflare.flares.labels import merged_spans
 from kflare.io.arrays import IndexArray, IntArray
 from kflare.sun.times import microseconds
 
@@ -70,7 +70,7 @@ def merge_flares(first: FlareList, second: FlareList) -> FlareList:
     source = first.source if first.source == second.source else f"{first.source} + {second.source}"
     # A sum of counters leaves out what did not occur.
     counts = dict(Counter(repairs) + Counter(first.repairs) + Counter(second.repairs))
-    return FlareList(table, source, counts, first.scale, merged_spans([*spans_told(first), *spans_told(second)]))
+    return FlareList(table, source, counts, first.scale, merged_spans([*first.told, *second.told]))
 
 
 def _partners(first: FlareList, second: FlareList) -> tuple[IntArray, IntArray]:

@@ -4,6 +4,7 @@ import functools
 import logging
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FLUX_SCALES, REPAIRS, TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.labels import merged_spans
 from kflare.flares.merging import merge_flares
 from kflare.flares.reading import FlareColumns, read_flare_columns
 from kflare.flares.region_numbers import full_region_numbers
@@ -94,7 +96,17 @@ def _one_list(columns: FlareColumns, source: str, *, alone: bool) -> FlareList:
         early = int((rows["start"] < GOES_16_PRIMARY).sum())
         # A list that names the satellite of some flares is an operational one; its others go by their dates.
         counts |= {"scale_assumed": early} if early and rows["satellite"].isna().all() else {}
-    return FlareList(rows, source, {**counts, **repairs}, scale or "operational")
+    return FlareList(rows, source, {**counts, **repairs}, scale or "operational", _stated_spans(columns.table, source))
+
+
+def _stated_spans(raw: pd.DataFrame, source: str) -> tuple[tuple[datetime, datetime], ...]:
+    cells = raw.reindex(columns=["told_from", "told_until"], fill_value="").drop_duplicates()
+    cells = cells[(cells != "").any(axis=1)]
+    since, until = (_times(cells[name]) for name in cells)
+    if not (since < until).all():
+        seen = ", ".join(repr(cell) for cell in cells[~(since < until)].iloc[0])
+        raise DataError(f"`{source}`: `told_from` and `told_until` must be a time and a later one, got {seen}")
+    return merged_spans(zip(since, until, strict=True))
 
 
 def _stated_scale(stated: pd.Series, source: str) -> FluxScale:

@@ -15,11 +15,11 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
+from kflare.flares.labels import HALF_DAY, LEAD_HOURS, reaches, region_flux, require_covered, window_flux, windows_told
 from kflare.io.arrays import ArrayLike, BoolArray, Float32Array, Float64Array, TimeArray
 from kflare.verification.probabilistic import trailing_climatology
 
-_DAYS = 120  # of the recent climatology
+_DAYS, _WINDOW = 120, pd.Timedelta(hours=LEAD_HOURS)  # of the recent climatology
 
 Features = Float32Array
 Weights = tuple[float, float]
@@ -61,24 +61,28 @@ def disk_recent_climatology(times: pd.Series, flares: FlareList, threshold: str,
     The outcomes are those of the flare list, so that days without a sample count too. `otherwise` is the share where
     the list does not reach back that far.
     """
-    index = pd.DatetimeIndex(times)
-    first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=_DAYS + 1))
-    begins = pd.Series(pd.date_range(first, index.max().floor("D"), freq="D"))
-    observed = reaches(disk_flux(begins, flares), threshold)
+    days = pd.DatetimeIndex(times).floor("D")
+    begins = pd.Series(pd.date_range(days.min() - pd.Timedelta(days=_DAYS + 1), days.max()))
+    begins = begins[windows_told(begins, begins + _WINDOW, flares.told, untold=HALF_DAY)]
+    observed = _flared(pd.DatetimeIndex(begins), flares, threshold)
     return recent_climatology(times, observed, otherwise=otherwise, begins=begins)
 
 
 def disk_climatology(flares: FlareList, time: datetime, threshold: str) -> float:
     """Share of the last 120 days (24-hour windows before `time`) with a flare on the disk: (R + 1)/(S + 2)."""
-    now = pd.Timestamp(time)
-    begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=_DAYS, freq="D"))
-    require_covered(begins, flares, window_hours=LEAD_HOURS)
-    return climatology(reaches(disk_flux(begins, flares), threshold))
+    begins = pd.date_range(end=pd.Timestamp(time) - _WINDOW, periods=_DAYS, freq="D")
+    return climatology(_flared(begins, flares, threshold))
+
+
+def _flared(begins: pd.DatetimeIndex, flares: FlareList, threshold: str) -> BoolArray:
+    """Whether a flare came in each day of the past, of which a list may leave half a day untold."""
+    require_covered(pd.Series(begins), flares, untold=HALF_DAY)
+    return reaches(window_flux(pd.DataFrame({"begin": begins, "end": begins + _WINDOW}), flares.table), threshold)
 
 
 def persistence(times: pd.Series, flares: FlareList, threshold: str) -> Float32Array:
     """1 where a flare of the class started on the disk in the 24 h before the forecast, else 0; shape (N,)."""
-    return reaches(disk_flux(_day_before(times), flares), threshold).astype(np.float32)
+    return _flared(pd.DatetimeIndex(times) - _WINDOW, flares, threshold).astype(np.float32)
 
 
 def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> Float32Array:
@@ -87,7 +91,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
     `table` has the columns `time` (UTC) and `region`; `region_flares` `region`, `start` (UTC) and `flux` (W m^-2), also
     of the time before a region's first row.
     """
-    before = pd.DataFrame({"time": _day_before(table["time"]), "region": table["region"].to_numpy()})
+    before = pd.DataFrame({"time": (table["time"] - _WINDOW).array, "region": table["region"].to_numpy()})
     return reaches(region_flux(before, region_flares), threshold).astype(np.float32)
 
 
@@ -196,7 +200,3 @@ def _fit(classifier: Any, features: Features, observed: BoolArray, class_weights
 
 def _plain(times: pd.Series) -> TimeArray:
     return pd.DatetimeIndex(times).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
-
-
-def _day_before(times: pd.Series) -> pd.Series:
-    return pd.Series(pd.DatetimeIndex(times) - pd.Timedelta(hours=LEAD_HOURS))

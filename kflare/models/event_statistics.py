@@ -15,11 +15,11 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList
-from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
+from kflare.flares.labels import HALF_DAY, LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
 from kflare.io.arrays import ArrayLike, Float32Array, Float64Array
 from kflare.sun.times import DAY_SECONDS
 
-_YEAR = 365 * DAY_SECONDS
+_YEAR, _DAY = 365 * DAY_SECONDS, pd.Timedelta(days=1)
 _SMALL = 4e-6  # W m^-2: smaller flares are lost in the background of an active Sun [M]
 _SMALL_OF_REGION = 1e-6  # a region has too few flares above 4e-6 [R]
 _USUAL_INDEX = 2.0  # of a list without a single flare [R]
@@ -49,13 +49,13 @@ def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level
     reach to `time`, as what it lacks would make the forecast too quiet. Source: Wheatland (2004, 2005), see the module.
     """
     moment = pd.Series([pd.Timestamp(time)])
-    require_covered(moment, flares, window_hours=0)
+    require_covered(moment - _DAY, flares, untold=HALF_DAY)
     return _Disk(flares, threshold).posterior(float(in_seconds(moment)[0])).forecast(level)
 
 
 def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -> Float32Array:
     """Probability of `event_statistics` for the full disk and each of N times, float32 (N,)."""
-    require_covered(times, flares, window_hours=0)
+    require_covered(times - _DAY, flares, untold=HALF_DAY)
     disk = _Disk(flares, threshold)
     distinct, place = np.unique(in_seconds(times), return_inverse=True)
     return np.array([disk.posterior(float(now)).mean() for now in distinct], np.float32)[place]
@@ -70,7 +70,7 @@ def region_event_statistics(
     `start`, `peak` (UTC) and `flux` (W m^-2). A region counts as first seen at its first row; `flares` are those of the
     whole disk.
     """
-    require_covered(table["time"], flares, window_hours=0)
+    require_covered(table["time"] - _DAY, flares, untold=HALF_DAY)
     disk = _Disk(flares, threshold)
     seconds = in_seconds(table["time"]).astype(np.float64)
     rows, owners = region_codes(table["region"], region_flares["region"])

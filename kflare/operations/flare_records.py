@@ -5,23 +5,19 @@ the newest one, and what was known at any earlier moment can still be asked for.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import merged_spans, reaches
-from kflare.io.arrays import BoolArray
 from kflare.operations import schema
-from kflare.sun.times import microseconds
 
 _Key = tuple[datetime, int]  # start and ordinal
 _VALUES = ("peak", "end", "goes_class", "noaa")
-_LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -31,13 +27,6 @@ class Current:
     table: pd.DataFrame
     """`start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64), `revision` (1 = never corrected)."""
     covered: tuple[tuple[datetime, datetime], ...]  # the spans, merged and in order, for which the list was complete
-
-    def covers(self, since: pd.Series, until: pd.Series) -> BoolArray:
-        """Whether the list is complete for since <= start < until, of each of N spans of aware times."""
-        spans = pd.DataFrame([(_LONG_AGO, _LONG_AGO), *self.covered], columns=["since", "until"])
-        first, last = (microseconds(pd.to_datetime(spans[name], utc=True)) for name in spans)
-        last_begun = np.searchsorted(first, microseconds(since), side="right") - 1
-        return microseconds(until) <= last[last_begun]
 
     def flare_list(self) -> FlareList:
         """The flares as a list, without places."""

@@ -19,7 +19,6 @@ from kflare.archives.web import RetryPolicy, Web
 from kflare.datasets.region_features import TOLERANCES
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import spans_told
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
@@ -259,7 +258,5 @@ def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> 
     since = issue - timedelta(days=366)
     flares = ledger.flares(since, issue).flare_list()
     if settings.data.flares is not None:
-        whole = read_flares(settings.data.flares)
-        told = spans_told(whole, timedelta(days=1))
-        flares = merge_flares(flares, replace(whole.between(since, issue), told=told))
+        flares = merge_flares(flares, read_flares(settings.data.flares).between(since, issue))
     return flares if len(flares) else None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.labels import LEAD_HOURS, reaches, window_flux
+from kflare.flares.labels import LEAD_HOURS, reaches, window_flux, windows_told
 from kflare.flares.region_numbers import PASSAGE_DAYS, outcome_assigned
 from kflare.io.atomic import make_folder, write_whole
 from kflare.operations.database import shown_url
@@ -44,7 +44,8 @@ def forecast_outcomes(
     flares = ledger.flares(begin - timedelta(days=PASSAGE_DAYS), end, as_of=as_of)
     numbers = ledger.noaa_numbers() if regions else pd.DataFrame(columns=["region", "noaa"])
     observed = _observed(table, flares, numbers)
-    return table.assign(observed=observed.where(flares.covers(table["window_start"], table["window_end"])))[_COLUMNS]
+    covered = windows_told(table["window_start"], table["window_end"], flares.covered)
+    return table.assign(observed=observed.where(covered))[_COLUMNS]
 
 
 def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.DataFrame, str, str]:
@@ -79,7 +80,7 @@ def export_training_data(ledger: Ledger, folder: Path) -> str:
     from kflare.operations.measurement import FEATURES
 
     features, known = ledger.features(_FIRST, _LAST), ledger.flares(_FIRST, _LAST)
-    covered = known.covers(features["time"], features["time"] + pd.Timedelta(hours=LEAD_HOURS))
+    covered = windows_told(features["time"], features["time"] + pd.Timedelta(hours=LEAD_HOURS), known.covered)
     table = features.reindex(columns=["time", "region", "noaa", *FEATURES])
     table = table[table["USflux"].notna() & covered]
     if table.empty:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes, irradiance_classes
-from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
+from kflare.flares.labels import LEAD_HOURS, reaches, region_flux, windows_told
 from kflare.io.payload import decoding
 from kflare.io.table_file import numbers, read_csv, read_table
 from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
@@ -89,7 +89,8 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         table["noaa"] = table["harpnum"].map(pairs.drop_duplicates("harpnum").set_index("harpnum")["noaa"])
         table["noaa"] = table["noaa"].astype("Int64")
         listed = region_flux(table, _flares_of_harps(pairs, flares))
-        unknown = table["noaa"].isna() | ~_covered(table["time"], flares)
+        window_end = table["time"] + pd.Timedelta(hours=LEAD_HOURS)
+        unknown = table["noaa"].isna() | ~windows_told(table["time"], window_end, flares.told)
         distributed = ~table["restored"]
         judged = distributed & ~unknown
         if judged.any():
@@ -190,14 +191,6 @@ def _flares_of_harps(pairs: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
     joined = pairs.merge(known.astype({"noaa": "int64"}), on="noaa").sort_values(["harpnum", "start"], kind="stable")
     joined.insert(0, "region", "HARP " + joined["harpnum"].astype("str"))
     return joined[["region", "start", "peak", "flux"]].reset_index(drop=True)
-
-
-def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
-    """Whether the flare list covers the window after each time, as far as its first and last flare tell."""
-    if len(flares) == 0:
-        return pd.Series(data=False, index=times.index)
-    first, last = flares.span
-    return (times >= first) & (times + pd.Timedelta(hours=LEAD_HOURS) <= last)
 
 
 def _on_grid(rows: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, int]:

@@ -77,7 +77,8 @@ class SyntheticSun:
         self.regions = _tabulate(self._born)
         happened = simulate_flares(self._born, self.regions["noaa"].to_numpy(dtype=np.int64), seed=seed)
         happened = happened[within(happened["start"], self.start, self.end)]
-        self.flares = FlareList(happened, source=f"synthetic Sun, seed {seed}", repairs={})
+        told = ((self.start - timedelta(days=1), self.end),)  # nothing flared before its first day
+        self.flares = FlareList(happened, f"synthetic Sun, seed {seed}", told=told)
 
     def magnetogram(self, time: datetime, size: int = 512) -> Magnetogram:
         """Render the full disk, its radius 0.44 of the width: line-of-sight field, gauss, noise 10 G per 1024² pixel.

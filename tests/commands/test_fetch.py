@@ -150,6 +150,8 @@ def test_flares_of_the_hek(sun, fetch, tmp_path):
     path = tmp_path / "data" / "hek_20131020_20131022.csv"
     assert out.startswith(f"{path}: 1 flares")
     assert read_flares(path).table["noaa"].tolist() == [11875]
+    # It was asked for two days, and tells of both.
+    assert [f"{time:%FT%TZ}" for time in read_flares(path).told[0]] == ["2013-10-20T00:00:00Z", "2013-10-22T00:00:00Z"]
     sun.fail("her", "html")
     status, _, err = fetch("flares", "--hek", *span, "--url", sun.url + "/hek/her?")
     assert (status, "HTML" in err) == (1, True)

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from kflare.commands import fit, predict
-from kflare.flares.labels import spans_told
 from kflare.flares.repairing import read_flares
 from kflare.synthetic.sun import SyntheticSun
 
@@ -135,7 +134,7 @@ def test_a_flare_list_that_ended_before_the_rows_says_nothing_of_them(server, su
     """Up to two days of no list counted as two days without a flare."""
     flares, last = read_flares(sun / "flares.csv"), pd.read_parquet(sun / "regions.parquet")["time"].max()
     ends = (flares.between(flares.span[0], last - timedelta(hours=hours)) for hours in range(24, 1000, 6))
-    untold = ((part, last - spans_told(part)[-1][1]) for part in ends)
+    untold = ((part, last - part.told[-1][1]) for part in ends)
     part = next(part for part, behind in untold if timedelta(hours=14) < behind < timedelta(hours=40))
     part.write_csv(tmp_path / "ended.csv")
     imputed = {}

@@ -10,7 +10,6 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_features import complete_rows, features_of
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import spans_told
 from kflare.flares.merging import merge_flares
 from kflare.flares.region_numbers import unassigned_note
 from kflare.regions.feature_table import feature_set
@@ -201,16 +200,14 @@ def test_past_flares_are_not_known_where_the_list_does_not_tell_of_the_week_befo
     """A list that ended two days before a row, or began within its week, counted as if nothing had flared besides."""
     start = pd.date_range("2014-03-08T01:00Z", "2014-03-18T20:00Z", freq="6h")  # every six hours: an active Sun
     rows = pd.DataFrame({"start": start, "peak": start, "goes_class": "C2.0", "noaa": pd.array([12010] * len(start))})
-    # The list reaches six hours, its longest gap, beyond both ends, and half a day of a week may be untold.
-    times = pd.to_datetime(["2014-03-14T00:00Z", "2014-03-14T12:00Z", "2014-03-19T12:00Z", "2014-03-20T00:00Z"])
+    # The list reaches a day beyond both ends, and half a day of a week may be untold.
+    times = pd.to_datetime(["2014-03-13T12:00Z", "2014-03-13T13:00Z", "2014-03-20T07:00Z", "2014-03-20T08:00Z"])
     asked = pd.concat([table[:1]] * 4, ignore_index=True).assign(time=times, region=list("abcd"), missing="")
     out = completed(asked, FlareList(rows, "active.csv"))
     for name in (*DISK_HISTORY, "Chis", "Chis1d"):
         assert out[name].isna().tolist() == [True, False, False, True], name
-    assert out["diskC7d"][1:3].tolist() == [
-        26,
-        26,
-    ]  # from 8 March 1 UT; from 12 March 12 UT on to the last, 18 March 19 UT
+    # From 8 March 1 UT; from 13 March 7 UT, itself not, to the last, 18 March 19 UT.
+    assert out["diskC7d"][1:3].tolist() == [23, 22]
     assert "the flare list does not tell of the week before" in out["missing"][3]
     note = unassigned_note(asked["time"], FlareList(rows, "active.csv"))
     assert note.startswith(
@@ -239,6 +236,6 @@ def test_a_quiet_month_of_the_year_does_not_let_a_list_tell_of_a_month_after_its
 
 def test_a_part_of_a_list_tells_of_no_more_than_the_part(flares):
     part = flares.between(flares.table["start"][0], flares.table["start"][1])
-    assert spans_told(part) == ((flares.table["start"][0], flares.table["start"][1]),)
+    assert part.told == ((flares.table["start"][0], flares.table["start"][1]),)
     other = FlareList(flares.table.assign(start=flares.table["start"] + pd.Timedelta(days=40), peak=pd.NaT), "later")
-    assert len(spans_told(merge_flares(flares, other))) == 2
+    assert len(merge_flares(flares, other).told) == 2

@@ -231,12 +231,11 @@ def test_a_number_counts_only_from_when_it_was_given(tmp_path, flares):
     assert len(region_flares_by_noaa(table, flares.table)) == 1
 
 
-def test_a_flare_list_that_ends_too_early(tmp_path, flares):
-    parts = [write(tmp_path, 24 * 30, [region(1, 0.0)], [1.0])]
-    with pytest.raises(DataError, match="test list covers"):
-        complete_run(parts, tmp_path / "t.parquet", flares=flares)
-    assert not (tmp_path / "t.parquet").exists()
-    assert not list(tmp_path.glob(".t.parquet*"))
+def test_past_flares_are_not_known_after_the_end_of_a_flare_list(tmp_path, flares, caplog):
+    parts = [write(tmp_path, hour, [region(1, 0.0)], [1.0]) for hour in (12, 24 * 30)]
+    complete_run(parts, tmp_path / "t.parquet", flares=flares)
+    assert pd.read_parquet(tmp_path / "t.parquet")["diskC1d"].isna().tolist() == [False, True]
+    assert "test list does not tell of all the week before 1 of 2 rows: their past flares are not known" in caplog.text
 
 
 def test_xrays_with_holes(tmp_path):

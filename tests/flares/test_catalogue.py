@@ -352,6 +352,28 @@ def test_written_list_reads_back_the_same(tmp_path):
     flares.write_csv(tmp_path / "again.csv")
     again = read_flares(tmp_path / "again.csv", scale="as listed")
     pd.testing.assert_frame_equal(again.table, flares.table)
+    assert again.told == flares.told == ((utc(2013, 10, 22, 23, 44), utc(2013, 10, 25, 1)),)
+
+
+def test_a_list_says_in_two_columns_from_when_until_when_it_is_complete(tmp_path):
+    """Of a quiet Sun nobody could tell kflare that there was no flare."""
+    path = tmp_path / "list.csv"
+    rows = "start,peak,end,goes_class,told_from,told_until\n2018-07-06 19:41,,,C1.6,2018-06-01,2018-09-01 12:00\n"
+    path.write_text(rows + "2018-10-12 01:52,,,B8.0,2018-10-01,2018-11-01\n2018-10-15 01:52,,,B8.0,,\n")
+    flares = read_flares(path)
+    first, second = (utc(2018, 6, 1), utc(2018, 9, 1, 12)), (utc(2018, 10, 1), utc(2018, 11, 1))
+    assert flares.told == (first, second)
+    # And writes them again, each beside its flares.
+    flares.write_csv(tmp_path / "again.csv")
+    assert read_flares(tmp_path / "again.csv").told == (first, second)
+    assert flares.between(utc(2018, 7, 1), utc(2018, 10, 5)).told == (
+        (utc(2018, 7, 1), first[1]),
+        (second[0], utc(2018, 10, 5)),
+    )
+    for cells, seen in (("2018-09-01,2018-06-01", "'2018-09-01', '2018-06-01'"), (",soon", "'', 'soon'")):
+        path.write_text(f"start,peak,end,goes_class,told_from,told_until\n2018-07-06 19:41,,,C1.6,{cells}\n")
+        with pytest.raises(DataError, match=f"`list.csv`: `told_from` and `told_until` must be .*, got {seen}"):
+            read_flares(path)
 
 
 def test_a_list_can_be_built_from_starts_and_classes():

@@ -1,6 +1,7 @@
 """Labels against the catalogues read by hand, and against a loop over all flares."""
 
 import csv
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,6 +23,7 @@ from kflare.flares.labels import (
     region_flux,
     require_covered,
 )
+from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
 from kflare.sun.times import time_from_name
 
@@ -84,9 +86,8 @@ def test_region_flux_is_that_of_a_loop_over_the_regions_own_flares(samples, flar
 def test_the_window_holds_its_begin_but_not_its_end():
     begin, end = T0, T0 + pd.Timedelta(hours=24)
     second = pd.Timedelta(seconds=1)
-    found = [
-        float(disk_flux(at(0), flare_list((start, "M1.0")))[0]) for start in (begin - second, begin, end - second, end)
-    ]
+    starts = (begin - second, begin, end - second, end)
+    found = [float(disk_flux(at(0), flare_list((start, "M1.0"), (end, "B1.0")))[0]) for start in starts]
     assert found == [0.0, 1e-5, 1e-5, 0.0]
 
 
@@ -166,16 +167,33 @@ def test_times_without_a_zone_and_empty_times_are_refused():
 
 def test_a_list_that_does_not_cover_the_windows_is_refused():
     flares = flare_list((T0, "C1.0"), (T0 + pd.Timedelta(days=10), "C1.0"))
-    # The Sun may rest as long as it did within the list, 10 days, and 2 more: windows may begin 12 days before its
-    # first flare and end 12 days after its last, which is 22 days after the first.
-    assert disk_flux(at(-24 * 12, 24 * 21), flares).tolist() == [0.0, 0.0]
-    for hour in (-24 * 12 - 1, 24 * 21 + 1):
-        with pytest.raises(DataError, match=r"`flares`: test list covers 2014-03-18 to 2014-03-28.*need"):
-            disk_flux(at(hour), flares)
+    # A flare may follow any gap: windows begin a day before its first flare at most, and end a day after its last.
+    assert disk_flux(at(-24, 24 * 10), flares).tolist() == [0.0, 1e-6]
+    for hour, need in (
+        (-25, "2014-03-16T23:00Z to 2014-03-17T23:00Z"),
+        (241, "2014-03-28T01:00Z to 2014-03-29T01:00Z"),
+    ):
+        covers = r"test list covers 2014-03-17T00:00Z to 2014-03-29T00:00Z \(last flare 2014-03-28T00:00Z\)"
+        with pytest.raises(DataError, match=f"`flares`: {covers}, but 1 of 2 samples need {need}: .*`told_until`"):
+            disk_flux(at(0, hour), flares)
         with pytest.raises(DataError, match="`flares`"):
             require_covered(at(hour), flares)
+    # Of what it says to tell there is no flare.
+    told = replace(flares, told=((T0, T0 + pd.Timedelta(days=30)),))
+    assert disk_flux(at(0, 24 * 29), told).tolist() == [1e-6, 0.0]
+    with pytest.raises(DataError, match="need"):
+        disk_flux(at(-1), told)
     with pytest.raises(DataError, match="holds no flare"):
         disk_flux(at(0), FlareList(pd.DataFrame({"start": [], "goes_class": []}), "empty list"))
+
+
+def test_what_lies_between_two_lists_that_were_merged_is_not_known():
+    """A month of no list between them counted as a month without a flare."""
+    days = pd.Timedelta(days=1)
+    merged = merge_flares(flare_list((T0, "C1.0")), flare_list((T0 + 30 * days, "C1.0"), (T0 + 32 * days, "M1.0")))
+    assert disk_flux(at(0, 24 * 29, 24 * 32), merged).tolist() == [1e-6, 0.0, 1e-5]
+    with pytest.raises(DataError, match=r"2014-03-17T00:00Z to 2014-04-20T00:00Z with 1 gaps .* 1 of 1 samples need"):
+        disk_flux(at(24 * 15), merged)
 
 
 def by_day(path, start, goes_class):

@@ -205,9 +205,14 @@ def test_one_forecast_is_that_of_the_table(regions):
 def test_what_cannot_be_forecast_is_refused():
     flares = flare_list([0.0, 1.0, 2.0], [5e-6] * 3)
     with pytest.raises(
-        DataError, match=r"simulated covers 2014-01-01 to 2014-01-03, but the samples need .* 2014-03-01"
+        DataError, match=r"simulated covers 2013-12-31.* to 2014-01-04.*, but 1 of 1 samples need .* 2014-03-01"
     ):
         event_statistics(flares, datetime(2014, 3, 1, tzinfo=UTC), "M")
+    # A feed lags: half a day after the last day told of is near enough.
+    last = BEGIN + timedelta(days=3, hours=12)
+    assert event_statistics(flares, last, "M").flares == 2  # the first is where the list begins
+    with pytest.raises(DataError, match="need"):
+        event_statistics(flares, last + timedelta(minutes=1), "M")
     with pytest.raises(SettingError, match="`threshold` must be one of C, M, X, got 'Q'"):
         event_statistics(flares, BEGIN + timedelta(days=2), "Q")
 

@@ -22,6 +22,7 @@ from kflare.commands import forecast as command
 from kflare.commands import verify
 from kflare.errors import DataError, LedgerError, SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import windows_told
 from kflare.operations import database
 from kflare.operations.clock import clock_doubt
 from kflare.operations.event_log import EventLog
@@ -128,7 +129,7 @@ def test_a_cycle_is_kept_and_recorded_when_the_ledger_is_back(settings: Forecast
         # The flares that could not be taken are in the next feed.
         run(settings, ledger, ISSUE + SIX)
         window = pd.Series(pd.DatetimeIndex([ISSUE - SIX])), pd.Series(pd.DatetimeIndex([ISSUE - 4 * HOUR]))
-        assert ledger.flares(ISSUE - timedelta(days=6), ISSUE - 4 * HOUR).covers(*window).all()
+        assert windows_told(*window, ledger.flares(ISSUE - timedelta(days=6), ISSUE - 4 * HOUR).covered).all()
 
 
 def test_a_ledger_that_is_removed_at_work_is_missed(settings: ForecastSettings, tmp_path: Path) -> None:

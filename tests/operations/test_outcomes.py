@@ -12,7 +12,7 @@ import pytest
 from kflare.archives.near_real_time_data import FEED_REACH, NrtRecord, NrtResult
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux
-from kflare.flares.labels import disk_flux, reaches, region_flux
+from kflare.flares.labels import disk_flux, reaches, region_flux, windows_told
 from kflare.flares.repairing import read_flares
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.inputs import FLARE_LAG, CycleInputs, record_feed_flares
@@ -146,8 +146,8 @@ def test_coverage_is_merged(ledger: Ledger) -> None:
     covered = ledger.flares(START, START + 4 * DAY)
     begin = pd.Series(pd.DatetimeIndex([START - HOUR, START, START + HOUR, START + DAY, START + 3 * DAY]))
     end = pd.Series(pd.DatetimeIndex([START, START + 2 * DAY, START + 2 * DAY, START + 3 * DAY, START + 4 * DAY]))
-    assert list(covered.covers(begin, end)) == [False, True, True, False, True]
-    assert not ledger.flares(START + 9 * DAY, START + 10 * DAY).covers(begin, end).any()
+    assert list(windows_told(begin, end, covered.covered)) == [False, True, True, False, True]
+    assert not windows_told(begin, end, ledger.flares(START + 9 * DAY, START + 10 * DAY).covered).any()
     with pytest.raises(DataError, match="`since` must come before `until`"):
         ledger.record_flares(none, since=START, until=START, source="a")
 
