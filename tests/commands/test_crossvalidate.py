@@ -215,10 +215,11 @@ def test_other_forecasts_are_read_before_anything_is_trained(arguments, tmp_path
     assert "disk.csv needs the column `region`" in run(*given, tmp_path / "disk.csv")[2]
     # What could be compared with nothing was refused only after the training.
     for name, method, told in (
-        ("HARP 0", "office", '"office" shares no sample with the test spans'),
+        ("HARP 0", "others", '"others" shares no sample with the test spans'),
         ("HARP 1", "climatology", 'the method "climatology" of the forecasts has the name of one of ours: rename it'),
     ):
-        (tmp_path / "own.csv").write_text(f"time,region,method,probability\n2013-01-01,{name},{method},0.5\n")
+        rows = f"2013-01-01,{name},{method},0.5\n2013-01-01,HARP 0,office,0.5\n"
+        (tmp_path / "own.csv").write_text(f"time,region,method,probability\n{rows}")
         assert told in run(*given, tmp_path / "own.csv")[2]
     assert not (tmp_path / "other").exists()
 
