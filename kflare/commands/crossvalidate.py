@@ -70,7 +70,6 @@ def _plan(args: _Options) -> _Plan:
 
 @lru_cache(maxsize=1)
 def _others(args: _Options) -> "list[pd.DataFrame]":
-    """Forecasts to compare with."""
     from kflare.models.crossvalidation.compare import read_others
 
     by_region, thresholds = model_spec(args.model).kind == "region", dict(args.forecasts_threshold)

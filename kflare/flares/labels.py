@@ -23,8 +23,7 @@ LEAD_HOURS = 24.0
 # Seconds since 1970 stay below 2**33 until the year 2242, so a region's number fits above them in one int64 key.
 _REGION_SHIFT = 1 << 34
 
-HALF_DAY = timedelta(hours=12)
-"""Of the past of a time, how much a list may leave untold: feeds lag by hours."""
+HALF_DAY = timedelta(hours=12)  # so much of the past a list may leave untold: feeds lag by hours
 
 
 def in_seconds(times: pd.Series | pd.DatetimeIndex) -> IntArray:
