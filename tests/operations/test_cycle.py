@@ -489,7 +489,7 @@ def test_a_list_that_ended_days_ago_does_not_tell_of_a_quiet_week(world: World, 
         days = pd.date_range(START - 10 * DAY, START - DAY, unit="us")  # small ones of the days before this young Sun
         before = pd.concat([last] * len(days)).assign(start=days, peak=days, goes_class="B1.0")
         table = pd.concat([before, world.sun.flares.between(START, until).table, last], ignore_index=True)
-        replace(world.sun.flares, table=table).write_csv(tmp_path / f"{name}.csv")
+        replace(world.sun.flares, table=table, told=()).write_csv(tmp_path / f"{name}.csv")
         settings = replace(office.settings, data=replace(office.settings.data, flares=tmp_path / f"{name}.csv"))
         other = Office(replace(settings, ledger=LedgerSettings(f"sqlite:///{tmp_path / name}.sqlite")))
         forecast = other.forecast()
