@@ -79,7 +79,7 @@ def write_observations(
     # A list that begins with a young Sun would tell of no whole week before: small flares of the days before it do.
     days = pd.date_range(sun.start - timedelta(days=9), sun.start - timedelta(days=1), unit="us")
     small = pd.DataFrame({"start": days, "peak": days, "goes_class": "B1.0"})
-    whole = replace(sun.flares, table=pd.concat([small, sun.flares.table], ignore_index=True))
+    whole = replace(sun.flares, table=pd.concat([small, sun.flares.table], ignore_index=True), told=())
     whole.write_csv(folder / "flares.csv")
     days = pd.date_range(sun.start, sun.end, freq="D", unit="us")
     write_regions_of_the_day(sun.region_table(days), folder / "srs.csv")
