@@ -4,10 +4,10 @@
 
 For changes of the graph or of what stands beside it; `train_released_models` makes the weights. A version whose answers
 differ in one bit, in any signature, to its warm-up requests, magnetograms of random fields and random rows, is refused;
-but to rows of which nothing was measured there is no answer, and outputs may be added. With --to-rounding numbers may
-differ by 1e-6 and the mean of a map's differences by 1e-6 of its largest value: where a last bit opens a ReLU, guided
-gradients show it in a few pixels. With --images-read-otherwise
-the answers to 8-bit images may differ, as files are read otherwise too, and by how much is printed.
+but to rows of which nothing was measured, and to impossible counts of flares, there is no answer, and outputs may be
+added. With --to-rounding numbers may differ by 1e-6 and the mean of a map's differences by 1e-6 of its largest value:
+where a last bit opens a ReLU, guided gradients show it in a few pixels. With --images-read-otherwise the answers to
+8-bit images may differ, as files are read otherwise too, and by how much is printed.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.models.calibration import KNOTS, Calibration
 from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.models.disk_calibration import only_possible
 from kflare.models.fitting import FittedNetwork
 from kflare.models.image_models import publish_image_model
 from kflare.models.known_answer import WARMUP
@@ -41,7 +42,7 @@ from kflare.models.publish import (
     verify_manifest,
     versions,
 )  # fmt: skip
-from kflare.models.registry import model_names, model_spec
+from kflare.models.registry import DISK, model_names, model_spec
 from kflare.models.savedmodel import load_signatures, only_usable, share_functions, write_signatures
 from kflare.models.training import TrainingRun
 
@@ -100,35 +101,43 @@ def band_of(version: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None
 def write_graph(version: Path, directory: Path) -> None:
     """The graph as it is, which alone holds the networks together that a region model averages.
 
-    Versions before 4 answered a row of which nothing was measured: `refuse_unknown` is put around them.
+    Versions before 4 answered a row of which nothing was measured, before 10 impossible counts: `refuse` is put around.
     """
     loaded = tf.saved_model.load(str(version))  # its variables live as long
-    run = loaded.signatures["serving_default"]
-    if "usable" in run.structured_outputs:
+    disk = loaded.signatures.get(DISK)
+    told = {} if disk is None else disk(**{name: tf.constant([2.0]) for name in disk.structured_input_signature[1]})
+    usable = "usable" in loaded.signatures["serving_default"].structured_outputs
+    if usable and np.isnan([value.numpy() for value in told.values()]).all():
         shutil.copytree(version, directory, ignore=shutil.ignore_patterns("assets.extra", MANIFEST, BATCHING))
         share_functions(directory)
         return
-    specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in run.structured_input_signature[1]}
 
-    @tf.function(input_signature=[specs])
-    def serving_default(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return refuse_unknown(run(**features), features=len(specs))
+    def around(run: Any) -> Any:
+        specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in run.structured_input_signature[1]}
 
-    write_signatures({"serving_default": serving_default}, directory)
+        @tf.function(input_signature=[specs])
+        def answer(given: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return refuse(given, run(**given))
+
+        return answer
+
+    write_signatures({name: around(run) for name, run in loaded.signatures.items()}, directory)
 
 
 def expected(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The answers of a version as the next one must give them: none to a row of which nothing was measured."""
-    if "imputed" not in outputs or "usable" in outputs:
+    """The answers of a version as the next one must give them."""
+    if "imputed" not in outputs and "combined" not in inputs:
         return dict(outputs)
-    told = refuse_unknown({name: tf.constant(value) for name, value in outputs.items()}, features=len(inputs))
+    told = refuse(*({name: tf.constant(value) for name, value in one.items()} for one in (inputs, outputs)))
     return {name: value.numpy() for name, value in told.items()}
 
 
-def refuse_unknown(outputs: Mapping[str, tf.Tensor], *, features: int) -> dict[str, tf.Tensor]:
-    """A region model's outputs without answers to rows of which nothing was measured."""
-    numbers = {name: value for name, value in outputs.items() if name != "imputed"}
-    return {**only_usable(numbers, outputs["imputed"] < features), "imputed": outputs["imputed"]}
+def refuse(inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """A region model's outputs without answers to rows of which nothing was measured, and to impossible counts."""
+    if "combined" in inputs:
+        return only_possible(outputs, inputs["combined"], [one for name, one in inputs.items() if name != "combined"])
+    numbers = {name: value for name, value in outputs.items() if name not in ("imputed", "usable")}
+    return {**only_usable(numbers, outputs["imputed"] < len(inputs)), "imputed": outputs["imputed"]}
 
 
 def cases(version: Path) -> list[SignatureCase]:
@@ -168,6 +177,9 @@ def questions(version: Path) -> list[tuple[str, Mapping[str, Any]]]:
             asked.append((signature, {"image": np.array([tf.io.encode_jpeg(one).numpy() for one in grey])}))
         else:
             rows = {key: 10 ** rng.uniform(-3, 6, 20_000) for key in inputs}
+            if "combined" in rows:  # a tenth of the rows below 0 or above 1, and of counts below 0
+                rows = {key: np.where(rng.random(20_000) < 0.1, -value, value) for key, value in rows.items()}
+                rows["combined"] = rng.uniform(-0.05, 1.05, 20_000)
             asked.append(
                 (
                     signature,

@@ -2,11 +2,10 @@
 
 1 − Π(1 − p) inherits every error of the regions' calibration, and knows nothing of regions that are not seen. How many
 flares such regions give changes with the cycle by more than the forecast itself: days whose regions combine to 2 % were
-followed by a flare >= C on 70 % in 2012 and on 10 % in 2006. The counts of the disk's flares, which region models take
-as features, tell it.
+followed by a flare >= C on 70 % in 2012 and on 10 % in 2006. Counts of the disk's flares tell it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,20 +39,20 @@ class DiskCalibration:
     def outputs(self, combined: "tf.Tensor", counts: Mapping[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
         """`calibrated` P_FD with its interval from `combined` (N,) and the counts (N,) by name; in the graph.
 
-        Where a count is not known (NaN) it is that of `combined` alone.
+        Where a count is not known (NaN) it is that of `combined` alone, and NaN where `only_possible` says so.
         """
         import tensorflow as tf
 
-        told = self.alone.outputs(combined)
-        if self.informed is None or self.weights is None:
-            return told
-        logit = self.offset + self.slope * logits_in_graph(combined)
-        known = tf.ones_like(combined, tf.bool)
-        for name, weight in self.weights.items():
-            known &= counts[name] >= 0  # False of NaN
-            logit += weight * tf.math.log(1.0 + tf.maximum(counts[name], 0.0))
-        informed = self.informed.outputs(tf.sigmoid(tf.where(known, logit, tf.zeros_like(logit))))
-        return {name: tf.where(known, informed[name], value) for name, value in told.items()}
+        told, weights = self.alone.outputs(combined), self.weights or {}
+        if self.informed is not None and weights:
+            logit = self.offset + self.slope * logits_in_graph(combined)
+            known = tf.ones_like(combined, tf.bool)
+            for name, weight in weights.items():
+                known &= counts[name] >= 0  # False of NaN
+                logit += weight * tf.math.log(1.0 + tf.maximum(counts[name], 0.0))
+            informed = self.informed.outputs(tf.sigmoid(tf.where(known, logit, tf.zeros_like(logit))))
+            told = {name: tf.where(known, informed[name], value) for name, value in told.items()}
+        return only_possible(told, combined, [counts[name] for name in weights])
 
     def of(self, combined: Float32Array, counts: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
         """`outputs` of numpy's arrays."""
@@ -68,6 +67,18 @@ class DiskCalibration:
             return self.alone.as_json()
         index = {"offset": self.offset, "slope": self.slope, "weights": dict(self.weights)}
         return self.alone.as_json() | {"with_flares": {"index": index} | self.informed.as_json()}
+
+
+def only_possible(
+    told: Mapping[str, "tf.Tensor"], combined: "tf.Tensor", counts: Sequence["tf.Tensor"]
+) -> dict[str, "tf.Tensor"]:
+    """Outputs (N,), NaN where `combined` is not in [0, 1], or a count below 0 or infinite, which none can be."""
+    import tensorflow as tf
+
+    impossible = ~((combined >= 0.0) & (combined <= 1.0))
+    for count in counts:
+        impossible |= (count < 0.0) | tf.math.is_inf(count)
+    return {name: tf.where(impossible, float("nan"), value) for name, value in told.items()}
 
 
 def disk_samples(

@@ -50,6 +50,18 @@ def test_where_a_count_is_unknown_the_regions_speak_alone():
     assert not np.array_equal(told["calibrated"], every["calibrated"])
 
 
+@pytest.mark.parametrize("with_flares", [True, False])
+def test_what_cannot_be_has_no_probability(with_flares):
+    samples, counts, *_ = sun()
+    fit = calibrate_disk(samples, counts if with_flares else None, resamples=20)
+    combined = np.array([0.3, 0.0, 1.0, 0.3, -0.1, 1.1, np.nan, np.inf, 0.3, 0.3, 0.3], np.float32)
+    day = np.array([2, 0, 0, np.nan, 2, 2, 2, 2, -1, np.inf, -np.inf], np.float32)
+    told = fit.of(combined, {"day": day, "week": np.full(11, 5, np.float32)})
+    known = np.isin(np.arange(11), [0, 1, 2, 3] if with_flares else [0, 1, 2, 3, 8, 9, 10])
+    for value in told.values():
+        np.testing.assert_array_equal(np.isfinite(value), known)
+
+
 def test_more_flares_before_never_lower_it():
     samples, counts, *_ = sun(weight=-1.0)
     fit = calibrate_disk(samples, counts, resamples=0)
