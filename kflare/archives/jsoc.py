@@ -1,8 +1,7 @@
 """JSOC, the home of HMI, AIA and MDI data: records of a series in a window of time, and the files of a record.
 
 Queries and exports are those of `drms.Client`, sent by `Web` (time-outs, retries, HTML with status 200 recognised).
-Numbers in the answers are not converted by drms: drms 0.9 with pandas 3 silently turns hexadecimal integers, QUALITY
-among them, into NaN.
+Numbers in the answers are not converted by drms: drms 0.9 with pandas 3 turns hexadecimal ones (QUALITY) into NaN.
 """
 
 import re
@@ -152,8 +151,7 @@ class Jsoc:
         the time (such as "[]" where the first prime key is HARPNUM) and after it (such as `[? WAVELNTH = 131 ?]`). The
         `clock` of the series is "TAI" or "UTC", see `jsoc_time`. `keys` are wanted besides T_REC, T_OBS and
         QUALITY, None for all, `segments` are those whose paths are wanted. Records whose time is missing or outside the
-        window, or whose QUALITY is unreadable, are left out. NoAnswerError if JSOC gives no usable answer, DataError if
-        it refuses the query.
+        window, or whose QUALITY is unreadable, are left out. NoAnswerError: no answer; DataError: refused.
         """
         span = f"{jsoc_time(since, clock=clock)}-{jsoc_time(until, clock=clock)}"
         step = f"@{every.total_seconds():.0f}s" if every is not None else ""

@@ -40,8 +40,7 @@ def find_jsoc(
     The record at or up to one slot before each of the `times` is the one of that time (00:00 UT is 00:00:37 TAI); where
     it is missing or refused, one that is up to `within` earlier stands in for it. `series` has its cadence in its name,
     of its files the `segment` is taken; records of HMI and MDI are refused by the quality `policy`
-    (`kflare.observations.quality`). AIA's series have several records of a time, of which the `wavelength` in Å chooses
-    one, and UTC for time scale.
+    (`kflare.observations.quality`). AIA's series, in UTC, have a record of each `wavelength` (Å).
 
     Files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`, those of AIA
     `aia.lev1_uv_24s.20131023T000025Z.1600.image.fits`.

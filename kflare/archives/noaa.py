@@ -60,8 +60,7 @@ def find_xrs(
 
     sunpy's XRS client knows where they are: GOES-8 to 15 at NCEI, GOES-16 and later at NOAA's platform archive; `url`
     is the server of a mirror with the same paths. `since` and `until` are aware: days from the first to before the
-    second. By default the highest `satellite` that has the day, which is the primary one but for months of hand-over.
-    Files keep NOAA's names.
+    second. By default the highest `satellite` of the day: but for months of hand-over the primary one.
     """
     try:
         found = _found_by_sunpy(web, since, until, satellite, url)

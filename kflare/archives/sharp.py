@@ -27,8 +27,7 @@ def query_sharp_keywords(
     records, or with a `cadence` only those at `since` and whole steps after it, in whole slots of the series. The
     region table, in kflare's units, is that of `kflare.sharp.keywords.sharp_table`; empty if there is none.
 
-    SettingError if a time has no zone or `until` is not later, NoAnswerError if JSOC gives no usable answer, DataError
-    if it refuses the query.
+    SettingError: a time without zone, or `until` not later; NoAnswerError: no usable answer; DataError: JSOC refuses.
     """
     require_span(since, until)
     rows: list[dict[str, str]] = []

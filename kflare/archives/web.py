@@ -1,8 +1,7 @@
 """HTTP with a time-out on every call, and another attempt wherever that may help.
 
 Archives refuse, fall silent, answer 500, send a page of HTML with status 200, or break off in the middle. :class:`Web`
-retries with growing random pauses, says what happened where that does not help, and stops asking a server that gave no
-answer several times in a row.
+retries with growing random pauses, says what happened where that does not help, and leaves a silent server alone.
 """
 
 import json

@@ -72,8 +72,7 @@ class Attribution:
 
     `maps` by method, of `METHODS`, float32 (h, h, 2): raw, signed; row 0 = north, column 0 = east, last axis =
     `LABELS`. "cam" is left out where the model does not answer it, and what no model answers unless it was asked for.
-    The size S of "guided_backprop" is that of the network's input, whose grid `header` describes, by FITS keywords,
-    with rows counted from the south.
+    The size S of "guided_backprop" is that of the network's input, on the FITS grid of `header`, from the south.
     """
 
     image: str  # name of the magnetogram's file

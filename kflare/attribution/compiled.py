@@ -4,8 +4,7 @@ One graph serves Grad-CAM and guided backpropagation: behind the last convolutio
 guiding leaves the gradient that Grad-CAM needs as it is. It is the CAM of that layer's channels (Zhou et al. 2016), but
 of these alone: 39 of the 221 that the score is made of, so it may explain little of it. The CAM of all of them is
 `exact_cam`. Training sees only the difference of the scores, so the map of "no flare" tends to minus that of "flare":
-hence the paper's remark that for the non-flare label "a gradient of zero covers the data in all cases" once the ReLU is
-applied.
+hence the paper's remark that for the former "a gradient of zero covers the data in all cases" once the ReLU is applied.
 """
 
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from kflare.attribution.exact_cam import ExactCam
 from kflare.attribution.guided import guided_copy, plain_copy, require_convolution
 from kflare.errors import ModelError
 from kflare.io.arrays import ArrayLike, Float32Array
+from kflare.models.inference import infer
 
 
 class CompiledAttribution:
@@ -37,7 +37,7 @@ class CompiledAttribution:
         self.guided = guided_copy(model)
         self._exact = ExactCam(self.guided, layer=layer)
         last = self.guided.get_layer(layer).output
-        self._extracted = keras.Model(self.guided.input, [self.guided.output, last, *self._exact.inputs])
+        self._outputs = [last, self.guided.output, *self._exact.inputs]
         self._compiled = tf.function(self._maps, reduce_retracing=True)
 
     def attribute(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -64,31 +64,25 @@ class CompiledAttribution:
         return {name: value.numpy() for name, value in found.items()}
 
     def _maps(self, images: tf.Tensor, methods: tuple[str, ...]) -> dict[str, tf.Tensor]:
-        wanted = set(methods)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(images)
-            logits, activation, *groups = self._extracted(images, training=False)
+            activation, logits, *groups = infer(self.guided, images, self._outputs)
             scores = tf.unstack(logits, axis=1)
-        found: dict[str, list[tf.Tensor]] = {method: [] for method in methods if method != "cam"}
-        for score in scores:
-            by_image = None
-            if "guided_backprop" in wanted:  # one backward pass gives both gradients
-                gradient, by_image = tape.gradient(score, [activation, images])
-                found["guided_backprop"].append(by_image[..., 0])
-            elif wanted & {"grad_cam", "grad_cam_plus_plus"}:
-                gradient = tape.gradient(score, activation)
-            if "grad_cam" in wanted:
-                weight = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-                found["grad_cam"].append(tf.reduce_sum(weight * activation, axis=-1))
-            if "grad_cam_plus_plus" in wanted:
-                found["grad_cam_plus_plus"].append(_grad_cam_plus_plus(score, gradient, activation))
-        if "saliency" in wanted:
+        found: dict[str, list[tf.Tensor]] = {method: [] for method in METHODS}
+        for score in scores:  # one backward pass gives both gradients; of what is not asked for a graph makes none
+            gradient, by_image = tape.gradient(score, [activation, images])
+            weight = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+            found["guided_backprop"].append(tf.squeeze(by_image, -1))
+            found["grad_cam"].append(tf.reduce_sum(weight * activation, axis=-1))
+            found["grad_cam_plus_plus"].append(_grad_cam_plus_plus(score, gradient, activation))
+        if "saliency" in methods:
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(images)
-                plain = tf.unstack(self._plain(images, training=False), axis=1)
-            found["saliency"] = [tape.gradient(score, images)[..., 0] for score in plain]
-        exact = self._exact.maps(groups) if "cam" in wanted else {}
-        return {"logits": logits, **exact, **{method: tf.stack(maps, axis=-1) for method, maps in found.items()}}
+                plain = tf.unstack(infer(self._plain, images, [self._plain.output])[0], axis=1)
+            found["saliency"] = [tf.squeeze(tape.gradient(score, images), -1) for score in plain]
+        exact = self._exact.maps(groups) if "cam" in methods else {}
+        maps = {name: tf.transpose(tf.stack(found[name]), (1, 2, 3, 0)) for name in methods if name != "cam"}
+        return {"logits": logits, **exact, **maps}
 
     @cached_property
     def _plain(self) -> keras.Model:

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from kflare.errors import ModelError
+from kflare.models.inference import convolution_side, infer, maker
 
 
 def field_free_sun(size: int) -> tf.Tensor:
@@ -31,14 +32,19 @@ def field_free_sun(size: int) -> tf.Tensor:
 class _Group:
     """K channels of one layer that reach the labels' scores through linear layers alone."""
 
-    output: Any  # of the layer, symbolic (None, h, w, K)
+    layer: Any
+    seen: Any  # symbolic (None, h, w, channels): its output, or of a convolution its input, which spares the output
     weight: Callable[[], tf.Tensor]  # (K, labels), by the present weights: what a channel's mean adds to each score
     rows: int  # of the h and w cells those that pooling leaves: the last one of an odd number reaches no score
     columns: int
 
     def map(self, activation: tf.Tensor) -> tf.Tensor:
-        """CAM of the group, (N, rows, columns, labels), of the layer's activation; its mean is a part of the scores."""
-        return tf.tensordot(activation[:, : self.rows, : self.columns], self.weight(), 1)
+        """CAM of the group, (N, rows, columns, labels), of the values of `seen`; its mean is a part of the scores."""
+        weight = self.weight()
+        if self.seen is self.layer.output:
+            return tf.tensordot(activation[:, : self.rows, : self.columns], weight, 1)
+        found = tf.nn.conv2d(activation, tf.tensordot(self.layer.kernel, weight, 1), 1, "SAME")
+        return found[:, : self.rows, : self.columns] + tf.tensordot(self.layer.bias, weight, 1)
 
 
 class ExactCam:
@@ -46,26 +52,25 @@ class ExactCam:
 
     Of a model that takes square images and has a global average and a dense layer last, `ModelError` for another end:
     the walk up the graph stops at the first layers that are neither average pools, nor concatenations, nor batch
-    normalisations, so that every channel of the global average is in one group. The output of `layer` must be one of
-    the groups, else `ModelError`.
+    normalisations, so that every channel of the global average is in one group. `layer` must make one of the groups.
     """
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:
         dense = next((item for item in reversed(model.layers) if isinstance(item, keras.layers.Dense)), None)
-        mean = None if dense is None else _maker(dense.input)
+        mean = None if dense is None else maker(dense.input)
         if dense is None or not isinstance(mean, keras.layers.GlobalAveragePooling2D):
             seen = "no dense layer" if mean is None else f"`{mean.name}` before its last dense layer"
             raise ModelError(f"model `{model.name}` has {seen}: an exact CAM needs a global average there")
         groups = _walk(mean.input, lambda: tf.convert_to_tensor(dense.kernel), *mean.input.shape[1:3])
         self._groups = sorted(groups, key=lambda group: -group.rows)
-        names = [_maker(group.output).name for group in self._groups]
+        names = [group.layer.name for group in self._groups]
         if layer not in names:
             fault = f"`{layer}` is not linear to the scores of model `{model.name}`"
             raise ModelError(f"{fault}; these are: {', '.join(names)}")
         self._shown = names.index(layer)
-        self.inputs = [group.output for group in self._groups]
-        """Symbolic outputs of `model`, the finest first, whose values `maps` takes."""
-        self._network = keras.Model(model.input, self.inputs)
+        self.inputs = [group.seen for group in self._groups]
+        """Symbolic tensors of `model`, the finest first, whose values `maps` takes."""
+        self._model = model
         self._baseline = [tf.Variable(value, trainable=False) for value in self._of_baseline()]
 
     def take_baseline(self) -> None:
@@ -85,8 +90,7 @@ class ExactCam:
         return {"cam": cam, "grad_cam_share": share}
 
     def _of_baseline(self) -> tuple[tf.Tensor, tf.Tensor]:
-        free = self._network(field_free_sun(int(self._network.input_shape[1])), training=False)
-        return self._absolute(free if len(self.inputs) > 1 else [free])
+        return self._absolute(infer(self._model, field_free_sun(int(self._model.input_shape[1])), self.inputs))
 
     def _absolute(self, activations: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the groups' maps, and the part of the scores that the layer's own makes, (N, labels)."""
@@ -95,17 +99,15 @@ class ExactCam:
         for finer in reversed(maps[:-1]):
             total = _repeated(total, finer.shape[1], finer.shape[2]) + finer
         finest = self._groups[0]
-        height, width = finest.output.shape[1:3]
+        height, width = finest.layer.output.shape[1:3]
         total *= height * width / (finest.rows * finest.columns)
-        # No `tf.pad`: models are published with a list of operations that has none.
-        total = tf.concat([total, tf.zeros_like(total[:, : height - finest.rows])], axis=1)
-        total = tf.concat([total, tf.zeros_like(total[:, :, : width - finest.columns])], axis=2)
+        total = tf.pad(total, [[0, 0], [0, height - finest.rows], [0, width - finest.columns], [0, 0]])
         return total, tf.reduce_mean(maps[self._shown], axis=(1, 2))
 
 
 def _walk(output: Any, weight: Callable[[], tf.Tensor], rows: int, columns: int) -> Iterator[_Group]:
     """The outputs of the first layers up the graph that are not linear; of `output` so many cells are seen."""
-    layer = _maker(output)
+    layer = maker(output)
     pooling = isinstance(layer, keras.layers.AveragePooling2D)
     if pooling and layer.padding == "valid" and layer.pool_size == layer.strides:
         down, across = layer.pool_size
@@ -119,7 +121,7 @@ def _walk(output: Any, weight: Callable[[], tf.Tensor], rows: int, columns: int)
             yield from _walk(part, partial(_slice, weight, first, last), rows, columns)
             first = last
     else:
-        yield _Group(output, weight, rows, columns)
+        yield _Group(layer, layer.input if convolution_side(layer) else output, weight, rows, columns)
 
 
 def _normalised(layer: keras.layers.BatchNormalization, weight: Callable[[], tf.Tensor]) -> tf.Tensor:
@@ -136,7 +138,3 @@ def _repeated(maps: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
     height, width, labels = maps.shape[1:]
     tiled = tf.tile(tf.reshape(maps, [-1, height, 1, width, labels]), [1, 1, rows // height, 1, columns // width])
     return tf.reshape(tiled, [-1, rows, columns, labels])
-
-
-def _maker(tensor: Any) -> Any:
-    return tensor._keras_history.operation  # noqa: SLF001 - Keras has no other name for the layer that made a tensor

@@ -76,9 +76,8 @@ STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 def value_columns(methods: Sequence[str] = ANSWERED_METHODS) -> list[str]:
     """Columns of numbers: `grad_cam_flare_maximum`, ..., for each method, label and statistic; and of the score.
 
-    `cam_flare_score`, ...: what the place adds to the label's score, a region's or, of the full disk, all that lies
-    between it and the score of a Sun without field. `grad_cam_flare_share`, ...: of that of the disk what the channels
-    of Grad-CAM make.
+    `cam_flare_score`, ...: what the place adds to the label's score, a region's or, of the full disk, all beyond the
+    score of a Sun without field. `grad_cam_flare_share`, ...: the part of Grad-CAM's channels in the disk's.
     """
     names = [(method, name) for method in methods for name in STATISTICS]
     return [f"{method}_{label}_{name}" for method, name in [*names, *_SCORES] for label in reversed(LABELS)]

@@ -22,8 +22,7 @@ def read_regions(path: str | Path) -> pd.DataFrame:
     An SRS in any form that `kflare.flares.srs.read_srs` takes, or a region table (CSV or Parquet) with `time`,
     `region`, `lon`, `lat` and, where known, `noaa`, `AREA_ACR`, `lon_min`, `lon_max`, `lat_min`, `lat_max`. Columns of
     the result: `time` (datetime64[us, UTC], when the position was valid), `region`, `noaa` (Int64, <NA> = none), `lon`,
-    `lat` (Stonyhurst degrees, west and north positive), and, of the size, `extent` and those named (NaN = unknown); by
-    time.
+    `lat` (Stonyhurst degrees, west and north positive), and of the size `extent` and those named (NaN = unknown).
     """
     path = Path(path)
     if not path.exists():

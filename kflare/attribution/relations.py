@@ -1,8 +1,7 @@
 """Forecasts and Grad-CAM values against flares and SHARP parameters: Figs. 6 and 7 of Yi et al. (2021).
 
 The Grad-CAM value of a region is the maximum of the map inside its area (`harps.largest`). In the paper each map is
-scaled to 0–1 first, so a value says how a region compares with the strongest one *of its image*, not with those of
-other days.
+scaled to 0–1 first, so a value says how a region compares with the strongest one *of its image*, not of other days.
 """
 
 from itertools import pairwise

@@ -45,8 +45,7 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
     Gives `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time. Where images of several folders
     stand for one forecast time, that of the folder named first is taken; `attrs["notes"]` tells of those passed over.
 
-    DataError: a folder is missing or empty, a file is of no known kind or has no time, or two of one folder are of one
-    forecast time.
+    DataError: a folder is missing or empty, a file without known kind or time, two of one folder of one forecast time.
     """
     from kflare.io.progress import progress
 
@@ -73,8 +72,7 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     """Choose one image for 00:00 UT of each day: that at the time, else the nearest earlier one, never a later one.
 
     The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.select_for`. Of an `index_archive`;
-    `limit` is how much earlier than 00:00 the image may have been observed: below a day, or one image may serve two
-    days.
+    `limit` is how much earlier than 00:00 the image may have been observed: below a day, or one served two.
 
     Gives `path`, `time` (both missing for a day without an image), `forecast_time` (00:00 UT, every day from the first
     to the last image's) and `note`: "" for an image of 00:00, else what stands for it, or why nothing does.

@@ -27,9 +27,8 @@ _QUALITIES = 60, 98  # of JPEG
 def as_another_source(image: Magnetogram, random: np.random.Generator) -> Float32Array:
     """Field in gauss, float32 (H, H), NaN off disk, of a magnetogram in another archive's geometry and coding.
 
-    Resampled to another size, place and small roll of the disk (bilinear, which blurs as archives do), with noise
-    (half of the times), cut and rounded to 8 bits of ±100, ±250 or ±1000 G (four times of five), and compressed as JPEG
-    (two of five).
+    Resampled to another size, place and small roll of the disk (bilinear, which blurs as archives do), with noise (half
+    of the times), in 8 bits of ±100, ±250 or ±1000 G (four times of five), and as JPEG (two of five).
     """
     image = image.resized(min(_WIDTH, image.data.shape[0]))
     field = _moved(image, random) if random.random() < 0.75 else image.data

@@ -1,7 +1,6 @@
 """tf.data pipelines: seeded shuffling, physical augmentation, prefetching.
 
-What is drawn depends on the seed and the number of the epoch or pass alone, so that a training that was stopped goes on
-with the data that come next.
+What is drawn depends on seed and number of the epoch or pass alone, so that a stopped training goes on as it would.
 """
 
 import numpy as np

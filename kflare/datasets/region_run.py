@@ -56,8 +56,7 @@ def complete_run(
     """Write the region table of all parts (of `write_part`) as Parquet, units in the schema's metadata.
 
     Without `xray` the X-ray features are NaN, without `flares` or `srs` (NOAA's regions, of `read_srs`) the flare
-    history; `done` is called after each part. `DataError` if two parts are of one time, or the flare list does not
-    cover the times.
+    history; `done` is called after each part. `DataError`: two parts are of one time, or the flares do not cover it.
     """
     run = RunTable()
     index = _followed(parts, srs, run)

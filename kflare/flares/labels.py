@@ -3,8 +3,7 @@
 Yi et al. (2021, section 2) label a magnetogram by the flares of the following day, Nishizuka et al. (2021, section 2.3)
 a region by the flares within 24 h after the observation. The start time decides, because only with it the catalogue
 gives the counts that Yi et al. state for 2013-10-23 (7 C and 3 M of region 11875; the third M flare peaks a day later).
-A window [begin, end) holds its begin but not its end. Training labels and the outcomes of issued forecasts are both
-computed here.
+A window [begin, end) holds its begin but not its end. Labels for training and outcomes of forecasts are both made here.
 """
 
 from collections.abc import Iterable
@@ -57,8 +56,7 @@ def known_from(flares: pd.DataFrame) -> IntArray:
 def reaches(flux: ArrayLike, goes_class: str | float) -> BoolArray:
     """Whether a flare of a 1-8 Å peak flux in W m^-2 (0 and NaN reach nothing) is of at least a class.
 
-    `goes_class` is "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0" (DataError if it is
-    none), or its flux.
+    `goes_class` is "C", "M", "X" (C1.0 is 1e-6 W m^-2, included), another class ("M5.0"; else DataError), or its flux.
     """
     lowest = goes_class
     if isinstance(lowest, str):

@@ -37,8 +37,7 @@ def merge_flares(first: FlareList, second: FlareList) -> FlareList:
 
     They may overlap wholly, partly or not at all. The `repairs` are those of both and, in addition,
     `merged_duplicates`, `regions_filled`, `positions_filled`, `times_filled` and `regions_contradicted`. SettingError
-    if the lists are on two scales, DataError if so many flares lie within 5 minutes of each other that these cannot be
-    flare lists.
+    if the lists are on two scales, DataError if too many flares for a flare list lie within 5 minutes of each other.
     """
     if first.scale != second.scale:
         scales = f"`{first.source}` is on the scale of {first.scale}, `{second.source}` on that of {second.scale}"

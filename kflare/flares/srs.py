@@ -49,8 +49,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
 
     The text is as SWPC issues it, one or several joined, or a folder of such files (`*SRS*`); the table a CSV with the
     columns `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem),
-    `Longitude_extent` (degrees) and `Z` (McIntosh's class); at most 32 MiB each. DataError if it is neither, or none of
-    its rows can be read.
+    `Longitude_extent` (degrees) and `Z` (McIntosh's class); at most 32 MiB each. DataError: neither, or no row.
 
     Gives, sorted by time, `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid),
     `issued` (likewise), `noaa` (int64, 5 digits from June 2002 on, once a day, as issued last), `lon`, `lat`

@@ -34,8 +34,7 @@ def run_tasks(
     dies is replaced and its task done again; at the end of the block what has not begun is cancelled.
 
     ServingError if no scheduler or none with a worker is there within `timeout` seconds, if the scheduler or a worker
-    cannot import kflare or has another version of it, of Python or of what computes, or, while results are asked for,
-    a worker died again and again.
+    cannot import kflare or has another version of it, of Python or of what computes, or workers died again and again.
     """
     if not tasks or (workers == 1 and scheduler is None):
         yield (result for task in tasks for result in work(task))

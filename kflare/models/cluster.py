@@ -91,8 +91,7 @@ def fit_in_step(
 ) -> list[float]:  # fmt: skip
     """Fit a compiled network as `model.fit` does from epoch `first` on, on all workers; gives the losses of the epochs.
 
-    `steps` batches of the `data` are an epoch; `same` is what must be so on all workers. ModelError: it is not, or one
-    of them is gone.
+    `steps` batches of the `data` are an epoch; `same` must be so on all workers. ModelError: it is not, or one is gone.
     """
     if _here.count == 1:
         done = model.fit(

@@ -38,8 +38,7 @@ class OutOfSample:
     ) -> Self:
         """Samples at `times` (UTC), of `regions` or of the full disk; by default the year is that of the time.
 
-        Samples of one region and day share most of their 24 h: as windows they are one. NaN of `probability` is an
-        error.
+        Samples of one region and day share most of their 24 h: as windows they are one. `probability` holds no NaN.
         """
         moments = pd.DatetimeIndex(pd.to_datetime(times, utc=True))
         days = (moments - pd.Timestamp(0, tz="UTC")).days.to_numpy(np.int64)

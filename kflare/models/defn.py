@@ -21,8 +21,7 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_
 
     The paper has 79 features, which gives 160,560 trainable parameters; `dropout` is the share of the first layer's
     units dropped in training, in [0, 1), `hidden` the width of the hidden layers, `bn_momentum` that of the moving
-    statistics of batch normalisation, in [0, 1); less than the authors' 0.99 for short trainings. `SettingError` for a
-    number out of range.
+    statistics of batch normalisation, in [0, 1); less than the authors' 0.99 for short trainings. Else `SettingError`.
 
     The functional model takes `features`, float32 (N, n), standardised with the statistics of the training data, to
     `probabilities`, float32 (N, 2): softmax of the layer `logits`, [no flare, flare].

@@ -67,8 +67,7 @@ def region_event_statistics(
     """Probability of `event_statistics` for each row of a region table, float32 (N,).
 
     `table` has the columns `time` (UTC) and `region`; `region_flares`, which say which flares are whose, `region`,
-    `start`, `peak` (UTC) and `flux` (W m^-2). A region counts as first seen at its first row; `flares` are those of the
-    whole disk.
+    `start`, `peak` (UTC) and `flux` (W m^-2). A region is first seen at its first row; `flares` are of the disk.
     """
     require_covered(table["time"] - _DAY, flares, untold=HALF_DAY)
     disk = _Disk(flares, threshold)

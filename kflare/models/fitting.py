@@ -72,8 +72,7 @@ def calibrate_and_evaluate(
 
     `probability` takes the mask of M samples to the network's output (M,); `baselines` are the probabilities (N,) of
     other methods; without `clusters` (day or region) there are no intervals. By default each method has the threshold
-    of the greatest TSS on the validation span; with a `threshold` all have this one, and the baselines are calibrated
-    like the network.
+    of the greatest TSS on the validation span; with a `threshold` all have this one, and baselines are calibrated, too.
 
     With `times` (N,) and, unless they are of the full disk, `regions` (N,), the calibration has an interval and takes
     the years of the validation span together; with `others`, out-of-sample outputs of other networks of the same recipe

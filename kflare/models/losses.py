@@ -22,8 +22,7 @@ class WeightedCrossentropy(keras.losses.Loss):
     `class_weights`. `call` returns one value per sample; Keras takes the mean over the batch. The paper (Nishizuka et
     al. 2021, equation 1) prints the sum over the batch, and the authors' code takes the mean over samples *and*
     classes, half of ours: a constant factor, which Adam cancels up to its epsilon. Below 1e-10 the gradient vanishes,
-    as in that code (komeisugiura/defn18, `src/deepflarenet.py`). DataError: labels or predictions are not of shape (N,
-    2).
+    as in that code (komeisugiura/defn18, `src/deepflarenet.py`). DataError: labels or predictions not (N, 2).
     """
 
     def __init__(self, class_weights: tuple[float, float], *, name: str = "weighted_crossentropy") -> None:
@@ -53,8 +52,7 @@ def class_weights(labels: ArrayLike) -> tuple[float, float]:
     """Inverse class ratio of the *training* labels, the weights of [no flare, flare]: (1, number without / with event).
 
     With them the decision at 0.5 is a decision at the climatological rate (Nishizuka et al. 2021, section 2.3).
-    Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0. `DataError` where only one class
-    occurs.
+    Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0. `DataError`: only one class.
     """
     given = np.asarray(labels)
     if given.ndim != 1 or not np.isin(given, (0, 1)).all():

@@ -75,8 +75,7 @@ def pretrain_on_line_maps(
     M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises to
     the recipe's and falls along a cosine. `trunk` is a weights file (.weights.npz) of the pretrained layers, the same
     for every class: read if it exists, else written. A run that is finished is read; one that was killed goes on from
-    its last whole epoch. Raises `DataError` if the network diverges, `SettingError` for a side that is no multiple of
-    128 pixels.
+    its last whole epoch. `DataError`: the network diverges; `SettingError`: the side is no multiple of 128 pixels.
     """
     if run.epochs:
         load_weights(model, run.best_weights)

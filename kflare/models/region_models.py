@@ -35,8 +35,7 @@ def region_task(
 ) -> TrainingTask:  # fmt: skip
     """Label SHARP samples, with the NOAA numbers of HARPs, or a region table; the flare list must cover their windows.
 
-    `features` are as `features_of` takes them; `srs` tells McIntosh's classes, and of SHARP samples when a number was
-    given.
+    `features` are as `features_of` takes them; `srs` tells McIntosh's classes, and when SHARP samples got a number.
     """
     summaries = None if srs is None else read_srs(srs)
     if regions is not None:

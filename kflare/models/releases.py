@@ -117,8 +117,7 @@ def set_aside(release: Release) -> Path:
 def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ()) -> list[Release]:
     """Delete all but the newest `keep` versions of a model, and those withdrawn that are older; returns the deleted.
 
-    The versions `but`, such as labelled ones, stay in any case; of a withdrawn version the empty folder, so that its
-    number is not used again.
+    The versions `but`, such as labelled ones, stay; of a withdrawn one the empty folder, as its number is taken.
     """
     if keep < 1:
         raise SettingError(f"`keep` must be 1 or more, got {keep}")

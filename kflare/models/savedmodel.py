@@ -18,6 +18,7 @@ from kflare.io.arrays import AnyArray
 from kflare.models.calibration import Calibration, never_certain
 from kflare.models.disk_calibration import DiskCalibration
 from kflare.models.feature_scaling import FeatureScaling
+from kflare.models.inference import infer
 from kflare.models.registry import BYTE_RANGE, DISK
 
 Attribute = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -67,7 +68,7 @@ def export_image_model(
 
         return of_field, of_bytes
 
-    predict, predict_image = of_field_and_bytes(lambda image: {"logits": guided(image, training=False)})
+    predict, predict_image = of_field_and_bytes(lambda image: {"logits": infer(guided, image, [guided.output])[0]})
     explain, explain_image = of_field_and_bytes(attribute)
     signatures = {"serving_default": predict, "predict_image": predict_image}
     signatures |= {"attribute": explain, "attribute_image": explain_image}
@@ -102,8 +103,7 @@ def export_region_model(
     Of a row of which nothing was measured the network would tell its answer to the training mean: it gets NaN. The
     model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist. With a
     `disk_calibration` a second signature, `DISK`, takes P_FD of the regions' calibrated probabilities, `combined` (N,),
-    and the counts of flares that it is calibrated by, (N,) by the features' names, to that of the full disk with its
-    interval.
+    and the counts of flares that it is calibrated by, (N,) by the features' names, to the disk's.
     """
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 

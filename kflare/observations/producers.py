@@ -1,7 +1,6 @@
 """Who made a file, and what follows: where north is, which field a byte stands for, in which unit the values are.
 
-One table, `PRODUCERS`, in which the first row that recognises a header counts. Units are those of `BUNIT`, whoever
-wrote it, converted or refused.
+The first row of `PRODUCERS` that recognises a header counts. Units are those of any `BUNIT`, converted or refused.
 """
 
 import math

@@ -37,8 +37,7 @@ def read_magnetogram(
     (:meth:`Magnetogram.on_hmi_scale`). The `policy` says which images are rejected: "default", "strict", "any" (none),
     or one's own (`kflare.observations.quality`).
 
-    DataError: the file is missing, damaged, of another kind, no full disk, its time is unknown, the policy rejects it,
-    or its quiet Sun contradicts R.
+    DataError: missing, damaged, another kind, no full disk, no time, rejected, or of a quiet Sun that contradicts R.
     """
     options = Options(str(path), policy_named(policy), byte_range, model_range, disk, time, size)
     reader, payload = open_reader(path)

@@ -32,8 +32,7 @@ def select_for(time: datetime, candidates: Sequence[datetime], *, limit: timedel
     "the previous day", and that two hours mostly do; with a full day an archive of daily images would use one image for
     two days where one is missing. An image counts as that of `time` itself up to `NOMINAL_TOLERANCE` from it.
 
-    The selection has a note if it is an earlier image, index None and the reason if there is none; of several at the
-    same time it is the earliest.
+    The selection has a note if it is an earlier image, index None and why if there is none; of one time the earliest.
     """
     if limit < timedelta(0):
         raise SettingError(f"`limit` must not be negative, got {limit}")

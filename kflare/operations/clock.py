@@ -147,8 +147,7 @@ def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, 
     """Record an outage for every issue time since the last cycle that is too long ago to be run now.
 
     Since the last one that observed anything, if there is one: until then all is recorded. `now` must be no later than
-    what data prove. Issue times up to `schedule.grace_minutes` before it can still be run. In an empty ledger nothing
-    was missed.
+    what data prove. Issue times up to `schedule.grace_minutes` before it can still be run. An empty ledger missed none.
     """
     last = ledger.last_observed() or ledger.last_issue(now)
     if last is None:

@@ -139,8 +139,7 @@ def _sqlite(url: URL, *, begin: bool) -> Engine:
     """Whole transactions, tables and triggers included, one writer at a time, on the disk when they end.
 
     Python's driver begins transactions on its own, and not before changes of tables: SQLAlchemy's documentation of
-    SQLite, "Enabling Non-Legacy SQLite Transactional Modes", has this way out. On a disk that cannot be written to the
-    ledger is read as it stands.
+    SQLite, "Enabling Non-Legacy SQLite Transactional Modes", has this way out. A read-only ledger is read.
     """
     place = Path(url.database) if url.database not in (None, "", ":memory:") else None
     read_only = _read_only(place) if place else ""

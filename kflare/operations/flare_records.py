@@ -38,8 +38,7 @@ def record_flares(
 ) -> dict[str, int]:
     """Append what is new in a flare list: new flares, changed ones, withdrawn ones; how many of each.
 
-    The list is complete for since <= start < until; its flares outside are left out. A region that was named stands
-    until another one is.
+    The list is complete for since <= start < until; others are left out. A region named stands until another one is.
     """
     if since >= until:
         raise DataError(f"`since` must come before `until`, got {since} and {until}")

@@ -30,8 +30,7 @@ class Ledger:
     """An open ledger, by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the tables.
 
     SettingError: the database cannot be used, or is of another version of kflare. LedgerError: it does not answer, is
-    locked, full or damaged, now or in any method: what waits for it can be tried again; or there is none, or a link to
-    none, and none is to `begin`.
+    locked, full or damaged, now or in any method: try again; or there is none, and none is to `begin`.
     """
 
     def __init__(self, url: str, *, begin: bool = True) -> None:

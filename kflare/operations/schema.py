@@ -1,8 +1,7 @@
 """Tables of the ledger, for SQLite and PostgreSQL alike. `migrations/` makes and upgrades them in a database.
 
 `ledger.csv` has a line for each column. A "key" is one of the primary key, "counted" by the database or given; what is
-"needed" cannot be NULL; a "version" of a flare is there once. Nothing in the tables is ever changed or deleted, which
-triggers of the database refuse.
+"needed" cannot be NULL; a "version" of a flare is there once. Triggers refuse that any is changed or deleted.
 """
 
 from datetime import UTC, datetime

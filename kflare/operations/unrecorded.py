@@ -1,7 +1,6 @@
 """Cycles that were computed while the ledger could not take them: kept as files, recorded when it can.
 
-They lie in `unrecorded/` of the folder of observations (`data.folder`), one whole file each, which is removed when the
-cycle is in the ledger.
+They lie in `unrecorded/` of the observations' folder (`data.folder`), a whole file each, until the ledger has it.
 """
 
 import json

@@ -24,8 +24,7 @@ def brightening_features(image: FloatArray, box: Box, *, prefix: str) -> dict[st
 
     The image, of the full disk on the pixels that the box is given in, is in DN/s, row 0 = north, NaN where not
     measured. Of `prefix` "CH" (1600 Å) or "CR" (131 Å): `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is
-    bright) and "Max" (DN/s, the brightest pixel of the frame, bright or not); all NaN if nothing of the frame was
-    measured.
+    bright) and "Max" (DN/s, the brightest pixel of the frame, bright or not); all NaN if nothing was measured.
     """
     if prefix not in BRIGHT_ABOVE:
         raise SettingError(f"`prefix` of a brightening must be one of {', '.join(BRIGHT_ABOVE)}, got {prefix!r}")

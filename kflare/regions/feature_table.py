@@ -1,8 +1,7 @@
 """The one table of features: names, units, scale and evidence, read from CSV files beside this module.
 
 The `evidence` column tells what a feature rests on: P text of the seed papers, A the authors' own code, slides or site,
-S a third party's claim, R our reconstruction; "A/R" is a name of the authors with thresholds or signs of ours. `source`
-names the papers and places.
+S a third party's claim, R our reconstruction; "A/R" is their name with our thresholds or signs. `source` says where.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,8 +44,7 @@ def feature_set(name: str) -> tuple[Feature, ...]:
     """The features of a set in their order.
 
     "sharp": the parameters of the SHARP samples, their changes and the flare history. "defn79": the 79 of Deep Flare
-    Net in the order of docs/science.md, which is not that of the published checkpoint: that order is not known. Any
-    other name raises `SettingError`.
+    Net in the order of docs/science.md, as that of the checkpoint is not known. Else `SettingError`.
     """
     if name not in SETS:
         raise SettingError(f"`name` of a feature set must be one of {', '.join(SETS)}, got {name!r}")

@@ -99,8 +99,7 @@ def polarity_lines(field: FloatArray, *, threshold: float, method: str = "edges"
 
     By the `method` "edges" the Canny edges of the positive and of the negative mask are each dilated by a square of
     `width` pixels; a PIL is where both meet (Ji, Cai et al.). By "schrijver" each mask is dilated by a 3×3 boxcar; a
-    PIL is where both meet (Schrijver 2007, as JSOC computes R_VALUE). The boundary is, for both, the Canny edges
-    outside the PILs.
+    PIL is where both meet (Schrijver 2007, as JSOC computes R_VALUE). The boundary of both: Canny edges outside PILs.
     """
     if method not in INVERSION_LINE_METHODS:
         raise SettingError(f"`method` must be one of {', '.join(INVERSION_LINE_METHODS)}, got {method!r}")
@@ -127,9 +126,8 @@ def neutral_lines(
 ) -> NeutralLines:
     """Find the neutral lines of a map, to a fraction of a pixel: the length of a smooth line is right to about 1 %.
 
-    Of the vertical field (h, w) in gauss; NaN where not measured, which counts as 0 for the smoothing and holds no
-    line. A pixel is `step_mm` wide; lines are looked for `inside` (bool, (h, w)), or else everywhere; the `options` say
-    what counts as one.
+    Of the vertical field (h, w) in gauss; NaN where not measured, which is smoothed as 0 and holds no line. A pixel is
+    `step_mm` wide; lines are looked for `inside` (bool, (h, w)), or everywhere, by the `options`.
     """
     chosen = NeutralLineOptions() if options is None else options
     known = np.isfinite(field)

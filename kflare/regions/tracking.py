@@ -184,8 +184,7 @@ def harp_numbers(detection: Detection, harps: pd.DataFrame) -> list[tuple[int, .
 
     `harps` has `time` (UTC), `harpnum`, and the box `lon_min`, `lon_max`, `lat_min`, `lat_max` (LON_MIN, ... of the
     SHARP keywords; Stonyhurst degrees), else `DataError`; of each HARP the record nearest in time within 6 hours
-    is used. Enough is half of the smaller of both boxes; reconstruction. The HARP with the largest common area comes
-    first.
+    is used. Enough is half of the smaller of both boxes; reconstruction. The largest common area comes first.
     """
     if absent := [name for name in ("time", "harpnum", *HARP_BOX) if name not in harps]:
         raise DataError(f"the table of HARPs lacks the column `{'`, `'.join(absent)}`: give their boxes, LON_MIN, ...")

@@ -109,8 +109,7 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
 def vector_features(patch: Patch) -> dict[str, float]:
     """The 16 vector features of Deep Flare Net (`feature_set("defn79")`, group VEC), in the units of that table.
 
-    All are NaN without a vector field, or with none measured; of pixels of sure azimuth there may be none: then sums
-    are 0 and means NaN.
+    All are NaN without a vector field, or with none measured; without pixels of sure azimuth sums are 0 and means NaN.
     """
     if patch.bz is None or patch.used is None or not np.isfinite(patch.bz).any():
         return dict.fromkeys(VECTOR_KEYWORDS, math.nan)

@@ -113,8 +113,7 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     """Region table of SHARP keywords as `drms.Client.query` returns them.
 
     The `keywords` have a row per record and columns by keyword, numbers or text ("MISSING", "nan", "Invalid KeyLink"
-    are NaN; QUALITY also as "0x00000400"). `T_REC` and `HARPNUM` are needed, else DataError; others become NaN where
-    absent. `source` is for messages.
+    are NaN; QUALITY also as "0x00000400"). `T_REC` and `HARPNUM` are needed, else DataError; others may be absent: NaN.
 
     The table is sorted by time and HARP; of records without a readable `T_REC` or `HARPNUM` it is logged and noted how
     many are left out, which first and why; DataError if there are records but none can be read. Columns `time`
@@ -171,8 +170,7 @@ def tai_times(times: pd.Series) -> pd.Series:
     """UTC of JSOC's T_REC, datetime64[us, UTC], in any form that tables keep it in; NaT where it is no time.
 
     Texts are "2011.02.15_02:00:00_TAI", the same with blank, "T", "-" or "/", without seconds, clock or zone (as pandas
-    writes what `drms.to_datetime` makes of it): all TAI, as are datetimes without a zone. What names UTC, or carries
-    it, is taken at its word.
+    writes what `drms.to_datetime` makes of it): all TAI, as are datetimes without a zone. What names UTC is UTC.
     """
     from astropy.time import Time
 

@@ -47,8 +47,7 @@ def network_disk(size: int) -> Disk:
 def disk_columns(width: int, disk: Disk) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Where each row of a square image meets the disk, which may reach over the edges.
 
-    The pixels first <= column < stop of a row have their centre on the disk; first = stop where there is none. int32
-    (width,) each.
+    The pixels first <= column < stop of a row have their centre on the disk; first = stop: none. int32 (width,) each.
     """
     index = np.arange(width, dtype=np.float64)
     left = math.floor(disk.x) + 1  # columns 0 .. left - 1 have their centre at or to the left of the disk's

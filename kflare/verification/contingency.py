@@ -166,8 +166,7 @@ def best_threshold(observed: ArrayLike, probability: ArrayLike) -> tuple[Score, 
     whose middle is nearest to 0.5 is taken.
 
     Of outcomes, bool or 0/1 (N,), and probabilities, 0 to 1 (N,), gives the threshold, from which on an event is
-    forecast, and the table of the samples at it. Where only one outcome was observed it is NaN with a reason, and no
-    sample is a forecast event.
+    forecast, and the table of the samples at it. Of one outcome alone it is NaN with a reason, nothing being forecast.
     """
     thresholds, *counts = counts_by_threshold(observed, probability)
     tp, fp, fn, tn = counts

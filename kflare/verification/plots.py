@@ -38,8 +38,7 @@ def plot_reliability(
 
     Points on the diagonal are perfectly reliable. Those in the grey area, between the no-skill line and the vertical
     line of the sample's climatology, add to the Brier skill score; a forecast on the horizontal line has no resolution.
-    Bars of points are one sigma of `kflare.verification.probabilistic.reliability`, whose arguments these are; `title`
-    tells the reader method and event.
+    Bars of points are one sigma of `kflare.verification.probabilistic.reliability`, whose arguments these are.
     """
     events, values = check_samples(observed, probability)
     rate = float(np.mean(events))

@@ -151,8 +151,7 @@ class RocCurve:
 def roc_curve(observed: ArrayLike, probability: ArrayLike) -> RocCurve:
     """POD against POFD for all thresholds; arguments as for `brier_score`.
 
-    Perfect through (0, 1), no skill on the diagonal. A yes/no forecast gives three points (Nishizuka et al. 2021,
-    section 4.2 [P]).
+    Perfect through (0, 1), no skill on the diagonal. A yes/no forecast gives three points (Nishizuka et al. 2021).
     """
     thresholds, tp, fp, _, _ = counts_by_threshold(observed, probability)
     pofd, pod = (np.append(0.0, n / n[-1]) if n[-1] else np.full(len(n) + 1, np.nan) for n in (fp, tp))
@@ -201,11 +200,9 @@ def trailing_climatology(
 
     `time`, datetime64 (N,), are the issue times; `history_time`, datetime64 (M,) in any order, the begins of the
     windows of past outcomes, `history_observed`, bool or 0/1 (M,), all in UTC; times after t are never used for t. NaN
-    where the history does not reach back `days` days or holds no outcome in them, for a climatology of a few days would
-    be an easy reference.
+    where the history does not reach back `days` days or holds no outcome in them, as that would be an easy reference.
 
-    DataError: times that are not datetime64 or NaT, a history that is empty or of unequal lengths; SettingError: `days`
-    within the window.
+    DataError: times not datetime64 or NaT, an empty or unequal history; SettingError: `days` within the window.
     """
     if not days * 24 > window_hours > 0:
         raise SettingError(f"`days` must be longer than `window_hours` > 0, got {days} d and {window_hours} h")

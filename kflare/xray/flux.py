@@ -83,8 +83,7 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
 
     The format is told by the content: JSON records with `time_tag`, `flux`, `energy` (at most 32 MiB); netCDF-4 with
     `xrsb_flux` (1-minute averages of GOES-8 on, 1-second data of GOES-16 on) or `b_flux` (2-second data of GOES-8 to
-    15); netCDF-3 or -4 with `B_AVG` (operational averages up to GOES-15), at most 512 MiB. Values of a cadence below a
-    minute are averaged.
+    15); netCDF-3 or -4 with `B_AVG` (averages up to GOES-15), at most 512 MiB. Cadences below a minute are averaged.
 
     `satellite` is the GOES number, where the file does not tell; of a JSON file of two satellites the one to keep,
     otherwise the first value of each minute stays. `scale` says whether to undo ("irradiance") or apply ("operational")

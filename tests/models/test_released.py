@@ -56,6 +56,23 @@ def test_a_released_region_model_is_whole(name):
         assert 1e-6 <= load_signatures(version)("serving_default", corner)["probability"] < 1
 
 
+@pytest.mark.parametrize("name", ["defn-c", "defn-m"])
+def test_a_released_region_model_makes_no_probability_of_what_cannot_be(name):
+    ask = load_signatures(newest(name))
+    counts = list(read_metadata(newest(name))["disk_calibration"]["with_flares"]["index"]["weights"])
+    plain = {"combined": 0.3, **dict.fromkeys(counts, 1.0)}
+    # Version 9 answered all of these with a number.
+    wrong = [{"combined": value} for value in (-0.1, 1.1, np.nan, np.inf)]
+    wrong += [{count: value} for count in counts for value in (-1.0, np.inf, -np.inf)]
+    right = [{}, {"combined": 0.0}, {"combined": 1.0}, *({count: np.nan} for count in counts)]
+    rows = [plain | row for row in (*right, *wrong)]
+    told = ask("full_disk", {key: np.array([row[key] for row in rows], np.float32) for key in plain})
+    for value in told.values():
+        np.testing.assert_array_equal(np.isfinite(value), np.arange(len(rows)) < len(right))
+    # Of an unknown count it is that of the regions alone.
+    assert len({float(one) for one in told["calibrated"][3 : len(right)]}) == 1
+
+
 def test_documents_say_what_the_released_models_take():
     taken = [[one["name"] for one in read_metadata(newest(name))["features"]] for name in ("defn-c", "defn-m")]
     assert taken[0] == taken[1]
@@ -98,7 +115,7 @@ def test_a_released_image_model_is_whole(name):
         assert np.isnan([unseen["probability"], unseen["calibrated"]]).all()
 
 
-# As version 6 was published; versions 7 and 8 have its weights in other graphs: what is changed around them must
+# As version 6 was published; versions 7 to 9 have its weights in other graphs: what is changed around them must
 # leave its answers as they were.
 ANSWERS = {
     ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.9281025, 0.9952186),

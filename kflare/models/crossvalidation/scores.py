@@ -1,7 +1,6 @@
 """Scores of a cross-validation: each fold, their mean, and all folds counted together, with intervals.
 
-Every score has the interval of a bootstrap over regions (or days), and every baseline the paired difference of the
-network to it on the same samples.
+Every score has its interval by a bootstrap over regions (or days), every baseline its paired difference.
 """
 
 from collections.abc import Mapping

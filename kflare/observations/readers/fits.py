@@ -18,8 +18,7 @@ def magnetogram_from_fits(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the first two-dimensional image of the bytes of a FITS file, compressed or not.
 
     The disk is CRPIX and RSUN_OBS / CDELT1, else R_SUN (pixels). The time is T_OBS (middle of the observation, TAI),
-    else DATE-OBS (UTC), else T_REC (TAI), else that in the file name. The orientation is CDij, PCij or CROTA2; see
-    `kflare.observations.orientation`.
+    else DATE-OBS (UTC), else T_REC (TAI), else that in the file name. The orientation is CDij, PCij or CROTA2.
     """
     source = options.source
     # Integers are scaled here, band by band: astropy would first make a float64 image of twice the size.

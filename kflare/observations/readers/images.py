@@ -92,8 +92,7 @@ def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
 
     The largest connected bright area is taken (so that captions in the corners do not matter), it ends in each row and
     column where the bytes around its first and its last pixel say, and a circle is fitted to the edge with outliers
-    removed. Without bias, to a few hundredths of a pixel, whether the archive cut the disk out or averaged it with the
-    black beside it.
+    removed. Without bias, to a few hundredths of a pixel, also where the archive averaged the disk with black.
     """
     bright = image > DISK_BYTE
     if not bright.any():

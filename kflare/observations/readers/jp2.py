@@ -93,8 +93,7 @@ def jp2_header(payload: bytes, source: str) -> Header:
 def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
     """FITS header in the XML box of a JP2 file: keyword in capitals to text, of the elements `fits` and `helioviewer`.
 
-    `DataError` if there is no such box, it is no XML, larger than 1 MiB, or declares a document type (kflare expands no
-    entities).
+    `DataError` if there is no such box, it is no XML, larger than 1 MiB, or declares a document type.
     """
     boxes = [bytes(content) for kind, content in _boxes(payload, source) if kind == b"xml "]
     if not boxes:

@@ -26,8 +26,7 @@ def magnetogram_from_map(
 
     Its mask counts as missing; `source` names it in messages. `time` (aware) and `disk` (in the result, row 0 = north,
     before `size`) are taken instead of the Map's; `size` is width and height of the result, at most the Map's; the
-    `policy` says which images are rejected, see `kflare.observations.quality`. DataError if it is no full disk, not in
-    gauss, or the policy rejects it.
+    `policy` says which are rejected (`quality.py`). DataError: no full disk, not in gauss, or rejected.
     """
     options = Options(source, policy_named(policy), disk=disk, time=time, size=size)
     meta = getattr(solar_map, "meta", None)

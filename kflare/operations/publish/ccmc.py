@@ -1,8 +1,7 @@
 """The three files of CCMC's Flare Scoreboard, JSON, XML and text, written from one forecast.
 
 They have the same content; a class or region whose probability is not known is absent. CCMC's own JSON schema was not
-at hand: the form is that of a producer and of a consumer of the scoreboard (docs/publishing.md), to be checked before
-the first upload.
+at hand: the form is that of a producer and of a consumer of the scoreboard (docs/publishing.md), to be checked first.
 """
 
 import json

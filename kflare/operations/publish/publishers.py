@@ -1,7 +1,6 @@
 """From the ledger to the readers. Can be done again at any time with the same result.
 
-A new publisher is one module with a function of a `Publication` and a folder, one row of `PUBLISHERS`, and the setting
-that names its folder.
+A new publisher is a module with a function of a `Publication` and a folder, a row of `PUBLISHERS`, and a setting.
 """
 
 from collections.abc import Callable

@@ -71,8 +71,7 @@ def event_of(model: str) -> str:
 def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> list[str]:
     """The models to ask: those wanted, else the first of the kind for each class that the server serves.
 
-    SettingError where a wanted one is unknown, of the other kind, or a class's second; ServingError where none is
-    served.
+    SettingError: a wanted one is unknown, of the other kind, or a class's second; ServingError: none is served.
     """
     if wanted:
         return list(one_per_event(wanted, kind))
@@ -167,8 +166,7 @@ def ask_magnetogram(
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:
     """Ask region models about a region table, and combine the regions of each time as `full_disks` does.
 
-    The columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not numeric, or
-    a region has two rows at one time.
+    The columns are of `read_region_table`; DataError: a feature is missing, no model's or not numeric, or a row twice.
     """
     table = to_forecast(table)
     if table.empty:

@@ -2,8 +2,7 @@
 
 Forms, checks and wording follow tensorflow_serving/util/json_tensor.cc and g3doc/api_rest.md: the row format
 (`instances` to `predictions`), the columnar format (`inputs` to `outputs`), bytes as `{"b64": ...}`, NaN and Infinity
-as bare words. The parser is the same, RapidJSON; of keys that come twice the first counts, and text after the document
-is passed over.
+as bare words. The parser is the same, RapidJSON; of keys that come twice the first counts; text behind is ignored.
 """
 
 import base64

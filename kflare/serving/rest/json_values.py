@@ -26,8 +26,7 @@ _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "N
 def read_array(value: Any, dtype: int) -> AnyArray:
     """Read a parsed JSON value: scalars or lists of lists of them, bytes as `{"b64": ...}`; `dtype` is a tf.DataType.
 
-    `RequestError` INVALID_ARGUMENT for lists of unequal length, values of another type, or more than 64 levels, numpy's
-    most; UNIMPLEMENTED: no JSON type.
+    `RequestError` INVALID_ARGUMENT for unequal lists, other types, above 64 levels; UNIMPLEMENTED: no JSON type.
     """
     target = (numpy_type(dtype) if dtype in _TYPES else None) or np.dtype(object)
     with np.errstate(over="ignore"):

@@ -83,8 +83,7 @@ class BatchScheduler:
 
         `run` runs a batch, and `parameters` are the model's own (without its thread pool), both the same for all
         requests of a key; `deadline` is of `time.monotonic`. `RequestError` INVALID_ARGUMENT: unequal numbers of rows,
-        or more than `max_batch_size`; UNAVAILABLE: the queue is full; RESOURCE_EXHAUSTED: the deadline passed in the
-        queue.
+        or more than `max_batch_size`; UNAVAILABLE: the queue is full; RESOURCE_EXHAUSTED: the deadline passed there.
         """
         parameters = parameters or self.parameters
         rows, most, largest = _rows(inputs), parameters.max_batch_size, parameters.largest

@@ -50,13 +50,11 @@ class Server:
     `folder`/<name>, also those of later configurations (HandleReloadConfigRequest), whatever base paths they name.
     Every `poll_seconds` it looks for versions, and for another content of the TLS file; 0 = only at the start. A
     version must show the `trust` before it is loaded, by default that it was published and computes only; for
-    `tensor_content` and `own_batching` see `Servable`. With `batching` requests run in batches; `limits` say what is
-    refused.
+    `tensor_content` and `own_batching` see `Servable`. With `batching` requests run in batches; `limits` refuse others.
 
     It listens at `host` and `port`, with a `rest_port` for HTTP too; 0 takes a free one, see `port` after `start`.
     There is no authentication: everybody who reaches a port can ask, and reload the configuration. With `tls` both
-    ports speak TLS; a renewed file holds for new connections. The metrics are at `metrics_path` of the HTTP port; None
-    = nowhere.
+    ports speak TLS; a renewed file holds for new connections. The HTTP port has metrics at `metrics_path`.
     """
 
     def __init__(
