@@ -43,7 +43,10 @@ def test_a_room_loads_nothing_until_a_name_is_used(room):
 NETWORKS = {
     *(f"kflare.attribution.{name}" for name in ("compiled", "controls", "exact_cam", "guided", "network_maps")),
     *(f"kflare.datasets.{name}" for name in ("pipelines", "preprocessing")),
-    *(f"kflare.models.{name}" for name in ("defn", "dense_cnn", "feature_scaling", "fitting", "image_models")),
+    *(
+        f"kflare.models.{name}"
+        for name in ("defn", "dense_cnn", "feature_scaling", "fitting", "image_models", "inference")
+    ),
     *(f"kflare.models.{name}" for name in ("losses", "pretraining", "region_models", "savedmodel", "seeds")),
     "kflare.models.training",
 }
