@@ -31,7 +31,7 @@ def agreement(maps: Mapping[str, Float32Array]) -> pd.DataFrame:
 
 def on_cells(maps: Float32Array) -> Float32Array:
     """Mean absolute value of maps (N, h, w) over 16×16 cells of equal area, (N, 16, 16); a coarser map is repeated."""
-    rows, columns = (area_shares(length, CELLS).toarray() * np.float32(CELLS / length) for length in maps.shape[1:])
+    rows, columns = (area_shares(length, CELLS) * np.float32(CELLS / length) for length in maps.shape[1:])
     return np.asarray(rows @ np.abs(maps) @ columns.T)
 
 

@@ -70,8 +70,7 @@ def correlation(
     result["r"] = _correlated(first, second, ranks=ranks)
     if count < _LEAST or resamples < 1:
         return result
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     rows = (np.repeat(np.arange(len(first)), times[day]) for times in drawn)
     found = np.array([_correlated(first[chosen], second[chosen], ranks=ranks) for chosen in rows])
     if np.isfinite(found).any():

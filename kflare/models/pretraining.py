@@ -119,8 +119,7 @@ def held_out(observed: BoolArray, probability: Float32Array, times: pd.Series) -
 
 def _stem(run: TrainingRun) -> str:
     """Begin of the names of what a pretraining with the settings of this run keeps: no other's is gone on with."""
-    settings = (run.folder / "settings.json").read_bytes()
-    return f"pretraining-{hashlib.sha256(settings).hexdigest()[:12]}"
+    return f"pretraining-{hashlib.sha256((run.folder / 'settings.json').read_bytes()).hexdigest()[:12]}"
 
 
 def _keep(run: TrainingRun, path: Path | None) -> None:

@@ -123,7 +123,7 @@ def test_the_disk_is_the_largest_area_that_hangs_together(share):
 
 
 def test_predict_reads_an_image_without_scipy(tmp_path):
-    (tmp_path / NAME).write_bytes(encoded(sun(), "JPEG"))
+    (tmp_path / NAME).write_bytes(encoded(sun(512, Disk(256, 256, 225), noise=12), "PNG"))  # its noise is measured, too
     code = (
         "import sys\nfrom kflare.serving.forecasts import served_forecasts\n"
         "served_forecasts.require_usable(served_forecasts.read_magnetogram(sys.argv[1], byte_range=100.0))\n"
