@@ -78,8 +78,7 @@ def reduce_images(
     `size` is the side of the network's input in pixels, `byte_range` as of `read_magnetogram`, `measure` gives an array
     of one shape of each reduced image (S, S, 1), and of each `guises` more are made (`nuisances.as_another_source`; the
     same for the same content). The reduced images, 4 · size² bytes each and half as much for a guise, lie in `folder`
-    while the process runs: the run's own, or where that will be made. `SettingError` if it cannot be written to or is
-    full.
+    while the process runs: the run's own, or where that will be made. `SettingError` if nothing can be written there.
     """
     from kflare.datasets.preprocessing import reduced, reduction
     from kflare.io.progress import progress

@@ -28,21 +28,22 @@ class RegionSamples:
 def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
     """Label a region table by the NOAA numbers of its rows; rows whose label is unknown are left out.
 
-    `DataError` if the flare list does not cover it, or names too few regions.
+    `DataError` if the flare list covers none of them, or names too few regions.
     """
     table = read_region_table(path)
     about = table.attrs
-    require_covered(table["time"], flares)
     require_assigned(table["time"], flares)
     own = region_flares_by_noaa(table, flares.table)
     whole = complete_rows(table, flares=flares)
     table = to_forecast(whole)
     # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
     numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
-    told = outcome_assigned(table["time"], flares)
+    covered = require_covered(table["time"], flares, some=True)
+    told = covered & outcome_assigned(table["time"], flares)
     left_out = {
         "not to be forecast": len(whole) - len(table), "without NOAA number": int((~numbered).sum()),
-        "with few numbered flares in the 24 h after them": int((numbered & ~told).sum()),
+        "whose 24 h the flare list does not cover": int((numbered & ~covered).sum()),
+        "with few numbered flares in the 24 h after them": int((numbered & covered & ~told).sum()),
     }  # fmt: skip
     notes = [f"{path}: {rows} rows {why} left out" for why, rows in left_out.items() if rows]
     table = table[numbered & told].reset_index(drop=True)

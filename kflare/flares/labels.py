@@ -94,13 +94,13 @@ def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> Float64Array:
     return largest_flux(begin, end, start, flares["flux"].to_numpy(np.float64))
 
 
-def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> Float64Array:
-    """Peak flux (W m^-2, 0 = none) of the disk's largest flare that starts in [t, t + window), for N times (aware UTC).
+def disk_flux(times: pd.Series, flares: FlareList) -> Float64Array:
+    """Peak flux (W m^-2, 0 = none) of the disk's largest flare that starts in the 24 h from t on, for N times (UTC).
 
     DataError: the list ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
-    require_covered(times, flares, window_hours=window_hours)
-    return window_flux(_after(times, window_hours), flares.table)
+    require_covered(times, flares)
+    return window_flux(_after(times), flares.table)
 
 
 def region_flux(samples: pd.DataFrame, region_flares: pd.DataFrame) -> Float64Array:
@@ -108,31 +108,32 @@ def region_flux(samples: pd.DataFrame, region_flares: pd.DataFrame) -> Float64Ar
 
     `samples` have the columns `time` (UTC) and `region`; `region_flares` are as for `window_flux`.
     """
-    return window_flux(_after(samples["time"], LEAD_HOURS).assign(region=samples["region"].to_numpy()), region_flares)
+    return window_flux(_after(samples["time"]).assign(region=samples["region"].to_numpy()), region_flares)
 
 
-def _after(times: pd.Series, window_hours: float) -> pd.DataFrame:
-    begin = pd.DatetimeIndex(times)
-    return pd.DataFrame({"begin": begin, "end": begin + pd.Timedelta(hours=window_hours)})
+def _after(times: pd.Series) -> pd.DataFrame:
+    return pd.DataFrame({"begin": (begin := pd.DatetimeIndex(times)), "end": begin + pd.Timedelta(hours=LEAD_HOURS)})
 
 
 def require_covered(
-    times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS, untold: timedelta = timedelta(0)
-) -> None:
-    """Hold a flare list to tell of the windows [t, t + window) of all samples, all but `untold` of each.
+    times: pd.Series, flares: FlareList, *, untold: timedelta = timedelta(0), some: bool = False
+) -> BoolArray:
+    """Whether a flare list tells of the 24 h from each of N times (UTC) on, all but `untold` of them, bool (N,).
 
-    DataError if it does not: absent flares would become false "no flare" labels.
+    DataError if it does not of all, or with `some` of any: absent flares would become false "no flare" labels.
     """
-    windows, (_, last) = _after(times, window_hours), flares.span
-    if (lacking := windows[~windows_told(windows["begin"], windows["end"], flares.told, untold=untold)]).size:
+    windows, (_, last) = _after(times), flares.span
+    told = windows_told(windows["begin"], windows["end"], flares.told, untold=untold)
+    if len(lacking := windows[~told]) > (len(windows) - 1 if some else 0):
         (since, _), *gaps, (_, until) = flares.told[0], *flares.told[1:], flares.told[-1]
-        told = f"{since:%FT%H:%MZ} to {until:%FT%H:%MZ}{f' with {len(gaps)} gaps' * bool(gaps)}"
+        covers = f"{since:%FT%H:%MZ} to {until:%FT%H:%MZ}{f' with {len(gaps)} gaps' * bool(gaps)}"
         need = f"{lacking['begin'].min():%FT%H:%MZ} to {lacking['end'].max():%FT%H:%MZ}"
         raise DataError(
-            f"`flares`: {flares.source} covers {told} (last flare {last:%FT%H:%MZ}), but {len(lacking)} of "
+            f"`flares`: {flares.source} covers {covers} (last flare {last:%FT%H:%MZ}), but {len(lacking)} of "
             f"{len(windows)} samples need {need}: give a list that covers them, leave them out, or say in columns "
             "`told_from` and `told_until` from when until when it is complete"
         )
+    return told
 
 
 def windows_told(

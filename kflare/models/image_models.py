@@ -20,7 +20,7 @@ from kflare.datasets.reduced_images import ReducedImages, reduce_images
 from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import disk_flux, reaches
+from kflare.flares.labels import disk_flux, reaches, require_covered
 from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.cross_fitting import OutOfSample
@@ -39,7 +39,7 @@ def image_task(
     daily: timedelta | None, size: int, augmented: bool, pretrain: bool, folder: Path,
     check: Callable[[pd.DataFrame, BoolArray], object] = lambda *_: None
 ) -> TrainingTask:  # fmt: skip
-    """Label folders of magnetograms, as `index_archive` takes them, whose windows the flare list must cover.
+    """Label folders of magnetograms, as `index_archive` takes them, without those that the list cannot label.
 
     With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The run's `folder`
     keeps the images, reduced to `size` pixels. Before one is read `check` may refuse their `time` and labels, as (N,).
@@ -54,6 +54,10 @@ def image_task(
         told = f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one"
         notes += (f"{told}; {(~found).sum()} without",)
         archive = chosen[found].reset_index(drop=True)
+    covered = require_covered(archive["forecast_time"], flares, some=True)  # not the newest of a study up to today
+    if lost := int((~covered).sum()):
+        notes += (f"{lost} of {len(covered)} images left out: {flares.source} does not cover their 24 h",)
+    archive = archive[covered].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
     observed = reaches(disk_flux(times, flares), spec.event)
     persistent = persistence(times, flares, spec.event)

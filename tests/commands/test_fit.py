@@ -407,6 +407,23 @@ def test_wrong_usage_is_status_2(capsys):
 
 
 @pytest.mark.slow
+def test_images_up_to_today_are_left_out_where_the_list_does_not_tell_what_followed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 60, seed=0)
+    sun.write(tmp_path, size=128, cadence_hours=24)
+    flares_with(tmp_path, lambda f: f.assign(told_until="2014-02-25T00:00:00Z")[f["start"] < "2014-02-25"])
+    where = ["--magnetograms", "magnetograms", "--flares", "list.csv", "--image-size", 128, *SPANS, "--epochs", 1]
+    status, _, err = run("cnn-c", *where, "--output", "run", "--no-publish")
+    assert status == 0, err
+    lost, of = (int(number) for number in re.search(r"(\d+) of (\d+) images left out: list.csv", err).groups())
+    with (tmp_path / "run" / "seed-0" / "forecasts.csv").open() as file:
+        times = [row["time"] for row in csv.DictReader(file)]
+    assert max(times)[:10] == "2014-02-24"
+    assert lost == sum(f"{time:%F}" > "2014-02-24" for time in sun.times(24))
+    assert of == len(sun.times(24))
+
+
+@pytest.mark.slow
 def test_one_sample_a_day_from_the_nearest_earlier_image(tmp_path):
     synthetic = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 60, seed=0)
     synthetic.write(tmp_path, size=128, cadence_hours=22)

@@ -33,6 +33,18 @@ def test_a_region_table_is_labelled_by_its_own_flares(tmp_path, flares):
     assert samples.notes == (f"{tmp_path / 'regions.csv'}: 4 rows without NOAA number left out",)
 
 
+def test_rows_up_to_today_are_left_out_where_the_list_does_not_tell_what_followed(tmp_path, flares):
+    times = pd.date_range("2014-01-08T12:00", periods=4, freq="12h", tz="UTC")  # it tells until 2014-01-10
+    own = pd.DataFrame({"time": times, "region": "1", "noaa": 11900, "AREA": 100.0})
+    own.to_csv(tmp_path / "own.csv", index=False)
+    samples = samples_of_region_table(tmp_path / "own.csv", flares)
+    assert samples.table["time"].tolist() == list(times[:2])
+    assert "2 rows whose 24 h the flare list does not cover left out" in samples.notes[0]
+    own.assign(time=times + pd.Timedelta(days=5)).to_csv(tmp_path / "own.csv", index=False)
+    with pytest.raises(DataError, match="4 of 4 samples need"):
+        samples_of_region_table(tmp_path / "own.csv", flares)
+
+
 def test_labels_of_flares_without_a_region_are_not_none(tmp_path, flares):
     times = pd.date_range("2014-01-01", periods=4, freq="12h", tz="UTC")
     pd.DataFrame({"time": times, "region": "1", "noaa": 11900, "AREA": 100.0}).to_csv(tmp_path / "own.csv", index=False)

@@ -106,11 +106,6 @@ def test_the_start_decides_not_the_peak():
     assert disk_flux(at(0), flares).tolist() == [3.1e-5]
 
 
-def test_a_shorter_window_sees_less():
-    flares = flare_list((T0 + pd.Timedelta(hours=2), "C5.0"), (T0 + pd.Timedelta(hours=20), "X2.0"))
-    assert [float(disk_flux(at(0), flares, window_hours=hours)[0]) for hours in (2, 2.5, 24)] == [0.0, 5e-6, 2e-4]
-
-
 def test_reaches_takes_the_threshold_itself():
     flux = np.array([0.0, 9.9e-7, 1e-6, 10 * 9.99999999e-8, 9.9e-6, 1e-5, 9.9e-5, 1e-4])
     # The fourth is C1.0 but for rounding.
@@ -185,6 +180,14 @@ def test_a_list_that_does_not_cover_the_windows_is_refused():
         disk_flux(at(-1), told)
     with pytest.raises(DataError, match="holds no flare"):
         disk_flux(at(0), FlareList(pd.DataFrame({"start": [], "goes_class": []}), "empty list"))
+
+
+def test_of_samples_up_to_today_those_without_a_label_yet_are_told():
+    flares = flare_list((T0, "C1.0"), (T0 + pd.Timedelta(days=10), "C1.0"))  # tells until a day after its last
+    assert require_covered(at(0, 24 * 10, 241), flares, some=True).tolist() == [True, True, False]
+    assert require_covered(at(0, 24 * 10), flares).all()
+    with pytest.raises(DataError, match="2 of 2 samples need"):
+        require_covered(at(241, 300), flares, some=True)
 
 
 def test_what_lies_between_two_lists_that_were_merged_is_not_known():

@@ -124,8 +124,7 @@ class ModelManager:
 
         `RequestError` as in model_servers/server_core.cc: FAILED_PRECONDITION where a label would move to a version
         that does not answer, and nothing changes (UpdateModelVersionLabelMap); UNKNOWN where a new model has no version
-        that can be loaded, and the change holds (WaitUntilModelsAvailable, which waits for ever for a base path that is
-        not there).
+        that can be loaded, and the change holds (WaitUntilModelsAvailable, which waits for ever for a missing path).
         """
         with self._work:
             for settings in models:
