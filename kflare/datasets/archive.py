@@ -72,7 +72,7 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     """Choose one image for 00:00 UT of each day: that at the time, else the nearest earlier one, never a later one.
 
     The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.select_for`. Of an `index_archive`;
-    `limit` is how much earlier than 00:00 the image may have been observed: below a day, or one served two.
+    `limit` is how much earlier than 00:00 the image may have been observed, less than a day: one serves one day.
 
     Gives `path`, `time` (both missing for a day without an image), `forecast_time` (00:00 UT, every day from the first
     to the last image's) and `note`: "" for an image of 00:00, else what stands for it, or why nothing does.

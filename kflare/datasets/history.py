@@ -80,7 +80,7 @@ def add_changes(
     """Append f(t) − f(t − hours) of each column, as `dt24AREA` (Nishizuka et al. 2021, section 2.2; DeFN's dt).
 
     The earlier value is that of the same region nearest to t − hours within the tolerance; without one the change is
-    NaN ("not measured"). Rows need no order and no regular cadence. DataError: no such column, or two rows of one time.
+    NaN ("not measured"). Rows need no order, no regular cadence. DataError: no column, or a region has a time twice.
     """
     if absent := [name for name in columns if name not in samples]:
         raise DataError(f"the region table lacks `{'`, `'.join(absent)}`: it has {', '.join(map(str, samples))}")

@@ -56,7 +56,7 @@ def complete_rows(
     not known. If they have the column `missing`, it also says why a derived feature is. Without `flares` no history is
     appended, without `xray` no X-ray feature. A region's flares are those of the NOAA numbers that it had been given by
     the time of the row; before it has one its history is NaN, as is what the list does not tell (`flares_assigned`).
-    Nothing later than a row enters it. `DataError`: a column is not numeric or infinite, or two rows have one time.
+    Nothing later than a row enters it. `DataError`: a column is not numeric or infinite, or a region has a time twice.
     """
     derived = _changes(rows, past)
     if xray is not None:

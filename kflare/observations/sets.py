@@ -59,7 +59,7 @@ def find_sets(
     Magnetograms are those in [since, until), aware; with a `cadence` only the one nearest to each whole multiple of it
     since midnight, up to half of it away. Other observations may be up to `tolerance` in time from theirs.
 
-    DataError: a place is no folder, or holds no magnetogram of that span; SettingError: `cadence`, `tolerance` up to 0.
+    DataError: a place is no folder, or holds no magnetogram of that span; SettingError: `cadence`, `tolerance` not > 0.
     """
     for name, value in (("cadence", cadence), ("tolerance", tolerance)):
         if value is not None and not value > timedelta(0):

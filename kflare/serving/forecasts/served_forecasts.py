@@ -166,7 +166,7 @@ def ask_magnetogram(
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:
     """Ask region models about a region table, and combine the regions of each time as `full_disks` does.
 
-    The columns are of `read_region_table`; DataError: a feature is missing, no model's or not numeric, or a row twice.
+    Columns are of `read_region_table`. DataError: a feature is missing, of no model or no number; a region twice.
     """
     table = to_forecast(table)
     if table.empty:

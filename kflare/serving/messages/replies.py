@@ -86,7 +86,7 @@ def check_outputs(
     """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
     They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside,
-    DataError the first magnetogram that an image model makes no forecast of. A row not usable stays NaN.
+    DataError the first magnetogram that an image model makes no forecast of. A region that is not usable stays NaN.
     """
     checked = dict(outputs)
     for name in _PROBABILITIES:
