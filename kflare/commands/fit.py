@@ -54,8 +54,8 @@ def _fit_here(args: argparse.Namespace) -> None:
     from kflare.datasets.splits import VALIDATION_RULE
     from kflare.models.seeds import best_of, fit_seeds, publish_best, published_already, write_summary
 
-    split, rule = _split(args, task.samples, task.observed), "given" if args.validate_until else VALIDATION_RULE
     print(*task.notes, sep="\n", file=sys.stderr)
+    split, rule = _split(args, task.samples, task.observed), "given" if args.validate_until else VALIDATION_RULE
     recipe, workers = recipe_of(args, task.spec), workers_here()
     recipe.args[0]["batch_size"] *= workers.count
     recipes = [recipe(task.observed[split.train], seed) for seed in args.seeds]

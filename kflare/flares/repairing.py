@@ -4,7 +4,7 @@ import functools
 import logging
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -106,7 +106,7 @@ def _stated_spans(raw: pd.DataFrame, source: str) -> tuple[tuple[datetime, datet
     if not (since < until).all():
         seen = ", ".join(repr(cell) for cell in cells[~(since < until)].iloc[0])
         raise DataError(f"`{source}`: `told_from` and `told_until` must be a time and a later one, got {seen}")
-    return merged_spans(zip(since, until, strict=True))
+    return merged_spans(zip(since, until.clip(upper=datetime.now(UTC)), strict=True))  # nobody knows what comes
 
 
 def _stated_scale(stated: pd.Series, source: str) -> FluxScale:

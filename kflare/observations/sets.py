@@ -17,8 +17,7 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.identity import VECTOR_SEGMENTS, identify
 from kflare.sun.times import HOUR
 
-# Wavelengths of AIA in Å that a set has a place for.
-_CHANNELS: Final = ("1600", "131")
+_CHANNELS: Final = ("1600", "131")  # Wavelengths of AIA in Å that a set has a place for.
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_path, record_kept
 
-# The longest sleep: after it the clock is looked at again.
-_NAP: Final = 60.0
+_NAP: Final = 60.0  # The longest sleep: after it the clock is looked at again.
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ SCALES = ("linear", "log10", "log1p")
 SETS = ("sharp", "defn79")
 """The sets of features; where two hold the same name, they mean the same."""
 
+_NEVER_NEGATIVE = {"count", "log10", "log10 Mx", "G/px"}  # of the scales and units
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -84,8 +86,8 @@ def column_fault(column: pd.Series, *, rule: str = "finite") -> str:
     values = column.to_numpy(np.float64, na_value=np.nan)
     wrong = column[np.abs(values) > np.finfo(np.float32).max]
     own = [one for name in SETS for one in feature_set(name) if one.name == column.name]
-    if wrong.empty and any(one.unit == "count" and one.group != "DERIV" for one in own):
-        rule, wrong = "a count, 0 or more", column[values < 0]
+    if wrong.empty and any(one.group != "DERIV" and _NEVER_NEGATIVE & {one.unit, one.scale} for one in own):
+        rule, wrong = f"{'a count, ' * (own[0].unit == 'count')}0 or more", column[values < 0]
     return f"must be {rule}, got {wrong.iloc[0]} in row {wrong.index[0]}" if len(wrong) else ""
 
 

@@ -99,8 +99,7 @@ def r_value(patch: Patch) -> float:
     if patch.los is None:
         raise DataError("`patch` must have a line-of-sight field, it has none")
     stride = max(round(_R_PIXEL / patch.arcsec), 1)
-    # JSOC counts rows from the south.
-    coarse = np.nan_to_num(patch.los[::-1][::stride, ::stride].astype(np.float64))
+    coarse = np.nan_to_num(patch.los[::-1][::stride, ::stride].astype(np.float64))  # JSOC counts rows from the south.
     line = near_both_polarities(coarse, threshold=_R_FIELD, strict=True).astype(np.float64)
     offsets = np.arange(-_R_REACH, _R_REACH + 1)
     weight = np.exp(-((offsets / _R_SIGMA) ** 2) / 2)

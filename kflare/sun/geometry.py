@@ -22,8 +22,7 @@ from kflare.sun.times import DAY_SECONDS
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
 
-# Far enough for a hundredth of a pixel of 4096.
-_FAR: Final = 5e12
+_FAR: Final = 5e12  # Far enough for a hundredth of a pixel of 4096.
 _SAMPLES: Final = 33
 _LIGHT: Final = 299_792_458.0  # m/s
 

@@ -61,8 +61,8 @@ class Verification:
     def as_text(self) -> str:
         """A summary: contingency tables at the first threshold, with TSS and BSS and their intervals."""
         forecasts, first = self.forecasts, self.settings.thresholds[0]
-        lines = [f"{len(forecasts.observed)} samples, {int(forecasts.observed.sum())} with an event", *forecasts.notes]
-        lines += self.comparison.notes
+        counts = f"{len(forecasts.observed)} samples, {int(forecasts.observed.sum())} with an event"
+        lines = [counts, *forecasts.notes, *self.comparison.notes]
         found = self.comparison.contingency
         for row in found[found["threshold"].eq(first)].itertuples():
             table = ContingencyTable(row.tp, row.fp, row.fn, row.tn).as_text(event=self.event)
@@ -78,7 +78,8 @@ class Verification:
         row = scores[at & scores["method"].eq(method) & scores["score"].eq(score)].iloc[0]
         if np.isnan(row["value"]):
             return f"n/a ({row['reason']})"
-        return f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
+        span = f" ({row['lower']:.3f} to {row['upper']:.3f})" if row["lower"] < row["upper"] else ""
+        return f"{row['value']:.3f}{span}"
 
     def html(self) -> str:
         """The page, which needs no other file."""
@@ -177,7 +178,7 @@ def _cells(
 def _cell(reasons: dict[str, int], name: str, row: Any) -> dict[str, Any]:
     """A score as text; the reason why a value or an interval is missing becomes a numbered note."""
     decimals = DEFINITIONS[name].decimals
-    interval = not math.isnan(row["lower"])
+    interval = row["lower"] < row["upper"]  # of no width: of days too few, or too much alike, to draw from
     note = reasons.setdefault(row["reason"], len(reasons) + 1) if row["reason"] else None
     span = f"{_number(row['lower'], decimals)} to {_number(row['upper'], decimals)}" if interval else ""
     often = interval and row["undefined"] > _UNDEFINED_OFTEN

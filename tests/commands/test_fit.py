@@ -394,7 +394,7 @@ def test_refusals_are_one_line_and_leave_nothing(case, sun, tmp_path, monkeypatc
     # Notes on the flare list may stand before what the data themselves cannot show.
     notes, line = err.splitlines()[:-1], err.splitlines()[-1]
     assert all(note.endswith(("nothing to repair", "are not known; give a list that does")) for note in notes)
-    assert len(notes) <= 2 * (case in {"feature never measured", "output is a file"})
+    assert len(notes) <= 2 * (case in {"feature never measured", "no event among regions", "output is a file"})
     assert re.match(f"kflare.fit: .*{message}", line), line
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -404,6 +404,16 @@ def test_wrong_usage_is_status_2(capsys):
         fit.main(["cnn-x"])
     assert exit_.value.code == 2
     assert "invalid choice: 'cnn-x'" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_told_before_dates_are_blamed(sun, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ends = flares_with(sun, lambda f: f.assign(told_until="2014-02-10T00:00:00Z")[f["start"] < "2014-02-10"])
+    status, _, err = run(*defn(sun, "--output", "run"), *ends)
+    assert status == 1
+    assert re.search(
+        r"\d+ rows whose 24 h the flare list does not cover left out\n.*test span holds no sample", err, re.DOTALL
+    )
 
 
 @pytest.mark.slow

@@ -370,6 +370,9 @@ def test_a_list_says_in_two_columns_from_when_until_when_it_is_complete(tmp_path
         (utc(2018, 7, 1), first[1]),
         (second[0], utc(2018, 10, 5)),
     )
+    # Nobody knows what is to come.
+    path.write_text(rows.replace("2018-09-01 12:00", "2095-01-01"))
+    assert read_flares(path).told[-1][1] <= datetime.now(UTC)
     for cells, seen in (("2018-09-01,2018-06-01", "'2018-09-01', '2018-06-01'"), (",soon", "'', 'soon'")):
         path.write_text(f"start,peak,end,goes_class,told_from,told_until\n2018-07-06 19:41,,,C1.6,{cells}\n")
         with pytest.raises(DataError, match=f"`list.csv`: `told_from` and `told_until` must be .*, got {seen}"):

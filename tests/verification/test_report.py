@@ -144,6 +144,14 @@ def test_what_is_undefined_has_a_note():
     assert all(row["value"] is None and row["reason"] for row in rows)
 
 
+def test_an_interval_of_no_width_is_none():
+    """Of days that are all alike each resample has the same score, which looked like certainty."""
+    alike = seeded(methods=("ours",)).assign(probability=0.25)
+    same = verify_forecasts(alike, settings=VerificationSettings(resamples=20))
+    assert "TSS 0.000   BSS" in same.as_text()
+    assert "0.000 to 0.000" not in same.html()
+
+
 def test_one_method_has_no_differences():
     html = verify_forecasts(
         seeded(methods=("ours",)), settings=VerificationSettings(thresholds=(0.3,), resamples=20)

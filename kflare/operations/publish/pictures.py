@@ -93,8 +93,7 @@ def intensity_picture(data: FloatArray, disk: Disk, *, like: Magnetogram, palett
         raise DataError("an image must hold measured values to be shown, got none")
     bottom, top = np.percentile(measured, [1.0, _BRIGHTEST])
     scaled = np.clip((np.nan_to_num(data, nan=float(bottom)) - bottom) / max(top - bottom, 1e-9), 0, 1)
-    # Square root: coronal images span decades.
-    grey = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))
+    grey = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))  # Square root: coronal images span decades.
     framed = _framed(grey, disk, like, size, Image.Resampling.BILINEAR)
     coloured = (255 * colormaps[palette](np.asarray(framed) / 255)[..., :3]).astype(np.uint8)
     return _jpeg(Image.fromarray(coloured), size)

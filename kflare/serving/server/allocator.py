@@ -10,8 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # DEFAULT_MMAP_THRESHOLD_MAX; what malloc comes to by itself under load
 _GROWN_IDLE, _GROWN = 32 * 2**20, 320 * 2**20  # bytes more than after the last time that are given back
 _KEPT = 256 * 2**20  # free bytes at the end of the arena that are kept for the next batch
