@@ -142,7 +142,7 @@ def test_memory_of_streams_is_measured_and_drawn(tmp_path):
     assert done.returncode == 0, done.stdout
     told = {one["row"]: one["peak_mb"] for one in json.loads((tmp_path / "told.json").read_text())["rows"]}
     assert list(told) == names
-    assert told["memory/images-attributed-100"] > told["memory/images-read-100"] > 50  # TensorFlow
+    assert told["memory/images-attributed-100"] > told["memory/images-read-100"] > 30  # a few modules, and TensorFlow
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 

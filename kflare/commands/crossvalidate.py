@@ -93,7 +93,7 @@ def _folds(args: _Options, samples: "pd.DataFrame", observed: "BoolArray") -> "_
     tested = np.logical_or.reduce([fold.test for fold in folds])
     groups_of(times[tested], periods=args.periods)
     for others in _others(args):
-        shared_samples(samples[tested], others, ours=splits.METHODS, tolerance_minutes=args.tolerance)
+        shared_samples(samples[tested], others, ours=splits.OUR_METHODS, tolerance_minutes=args.tolerance)
     return folds, mixed, left_out
 
 

@@ -179,8 +179,9 @@ def test_the_lines_of_the_systemd_unit_make_a_ready_server(tmp_path):
     for name in ("models.config", "batching.config", "check-models"):
         shutil.copy(serving / name, tmp_path)
     shutil.copytree(VERSIONS[0].parents[1], tmp_path / "models")
-    broken = tmp_path / "models" / "cnn-c" / "9"
-    shutil.copytree(next(version for version in VERSIONS if version.parent.name == "cnn-c"), broken)
+    whole = next(version for version in VERSIONS if version.parent.name == "cnn-c")
+    broken = tmp_path / "models" / "cnn-c" / str(int(whole.name) + 1)
+    shutil.copytree(whole, broken)
     (broken / "saved_model.pb").write_bytes(b"garbage")
     swapped = {
         "/opt/kflare/.venv/bin/python": sys.executable,

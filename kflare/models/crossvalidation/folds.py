@@ -265,7 +265,7 @@ LEARNERS: Mapping[str, Callable[..., baselines.Classifier]] = {
     "random forest": baselines.random_forest,
 }
 
-METHODS = (
+OUR_METHODS = (
     NETWORK, *LEARNERS, *baselines.ONE_NUMBER, "persistence", "persistence + climatology", "event statistics",
     "climatology", "120-day climatology", "McIntosh climatology",
 )  # fmt: skip
