@@ -163,7 +163,7 @@ def test_status_and_waiting(client):
 )
 def test_replies_that_are_no_probabilities_are_refused(client, model, why):
     with pytest.raises(ServingError, match=why):
-        client.predict_regions(model, TABLE.assign(AREA=[-9.0, 9.0, 9.0]).fillna({"USFLUX": 0}))
+        client.predict_regions(model, TABLE.assign(AREA=[0.0, 9.0, 9.0]).fillna({"USFLUX": 0}))
 
 
 def test_what_is_not_served(client):
