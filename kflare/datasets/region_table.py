@@ -37,9 +37,6 @@ def read_region_table(path: Path) -> pd.DataFrame:
             raise DataError(f"{path} holds no rows")
         if table[name].isna().any():
             raise DataError(f"`{name}` of {path} is empty in row {int(table[name].isna().to_numpy().argmax())}")
-    for name in {"lon", "lat"} & set(table):
-        if (far := table[name][pd.to_numeric(table[name], errors="coerce").abs() > 90]).size:
-            raise DataError(f"`{name}` of {path} must lie within 90 degrees, got {far.iloc[0]} in row {far.index[0]}")
     return table.assign(time=_utc_times(table["time"], path), region=table["region"].astype(str))
 
 

@@ -42,7 +42,7 @@ def test_a_folder_with_a_report(table, tmp_path, capsys):
     assert "40 samples, 8 with an event" in out
     assert "≥M-class Flares       Observed Events\n" in out
     assert "Forecast         Yes      8      0\nEvents           No       0     32\n" in out
-    assert "TSS 1.000 (1.000 to 1.000)" in out
+    assert "TSS 1.000   BSS" in out
     assert "Forecasts not issued: 1. They count as probability 0" in out
     assert f"report: {folder / 'report.html'}" in out
     # With 0.45, days 1 to 20 without a flare are false alarms: 0.47 - day/1000 >= 0.45 for 16 of them.

@@ -41,15 +41,6 @@ def test_csv_and_parquet_give_the_table_back(tmp_path, name):
     pd.testing.assert_frame_equal(found, TABLE, check_dtype=False)
 
 
-@pytest.mark.parametrize(("name", "value"), [("lon", 170.0), ("lon", -90.5), ("lat", 95.0)])
-def test_a_place_that_nobody_sees_is_refused(tmp_path, name, value):
-    TABLE.assign(lon=[90.0, np.nan], lat=[-90.0, 0.0]).to_csv(tmp_path / "seen.csv", index=False)
-    read_region_table(tmp_path / "seen.csv")
-    TABLE.assign(**{name: [10.0, value]}).to_csv(tmp_path / "regions.csv", index=False)
-    with pytest.raises(DataError, match=f"`{name}` of .*regions.csv must lie within 90 degrees, got {value} in row 1"):
-        read_region_table(tmp_path / "regions.csv")
-
-
 def test_rows_are_numbered_from_zero_whatever_index_was_stored(tmp_path):
     TABLE.iloc[::-1].to_parquet(tmp_path / "regions.parquet")
     found = read_region_table(tmp_path / "regions.parquet")
