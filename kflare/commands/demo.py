@@ -33,7 +33,7 @@ def _demo(args: argparse.Namespace) -> None:
             for cycle in demo.run(ledger):
                 assert isinstance(cycle, Forecast), cycle.reason
                 chances = ", ".join(f"{name} {one.frequency}" for name, one in cycle.full_disk.items() if name != "X")
-                print(f"{cycle.issue:%Y-%m-%d %H:%M} UTC  {len(cycle.regions)} regions  {chances}", flush=True)
+                print(f"{cycle.issue:%Y-%m-%d %H:%M} UTC  regions: {len(cycle.regions)}  {chances}", flush=True)
             page = demo.publish_week(ledger)
             print("", *demo.words(ledger), CAVEAT, sep="\n")
         print(f"\nDone in {time.monotonic() - began:.0f} s. Open in a browser: {page.as_uri()}\n\nWhat to do next:")

@@ -180,7 +180,7 @@ class FlareList:
         told = f"{len(self)} flares in `{self.source}`, {FLUX_SCALES[self.scale]}"
         return f"{told}: {', '.join(done) or 'nothing to repair'}"
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: Path | str) -> None:
         """Write kflare's plain CSV: the table without `flux`, UTC with Z, and in each row scale and span told of."""
         plain = self.table.drop(columns="flux").assign(flare_scale=self.scale)
         for name in ("start", "peak", "end"):

@@ -19,11 +19,12 @@ from kflare.errors import SettingError
 _PREFIX: Final = ".part-"
 
 
-def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> Path:
+def write_whole(path: Path | str, content: str | bytes | Callable[[BinaryIO], object]) -> Path:
     """Write a file, or replace it: text as UTF-8, bytes, or what a function writes into an open file.
 
     SettingError if it cannot be written, such as to a full disk; a file of that name is then as it was.
     """
+    path = Path(path)
     with writing(path), temporary_file(path) as part, part.open("wb") as file:
         if callable(content):
             content(file)

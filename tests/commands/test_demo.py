@@ -48,7 +48,7 @@ def week(tmp_path_factory):
 def test_it_says_what_it_does_and_that_the_sun_is_made_up(week):
     folder, said, _ = week
     assert "made up" in said.splitlines()[0]
-    assert len(re.findall(r"^2026-11-\d\d \d\d:00 UTC  \d+ regions  C .* %.*, M .* %", said, re.MULTILINE)) == 28
+    assert len(re.findall(r"^2026-11-\d\d \d\d:00 UTC  regions: \d+  C .* %.*, M .* %", said, re.MULTILINE)) == 28
     assert said.count("They said yes") == 2
     assert "too few to tell skill" in said
     assert (folder / "site" / "week.html").as_uri() in said

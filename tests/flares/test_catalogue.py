@@ -349,7 +349,7 @@ def test_written_list_reads_back_the_same(tmp_path):
         "2013-10-23 23:44:00,2013-10-23 23:51:00,2013-10-23 00:12:00,C5.6,11875,-12.25,7",
         "2013-10-24 01:00:00,,,X17.,,,",
     )
-    flares.write_csv(tmp_path / "again.csv")
+    flares.write_csv(str(tmp_path / "again.csv"))
     again = read_flares(tmp_path / "again.csv", scale="as listed")
     pd.testing.assert_frame_equal(again.table, flares.table)
     assert again.told == flares.told == ((utc(2013, 10, 22, 23, 44), utc(2013, 10, 25, 1)),)
