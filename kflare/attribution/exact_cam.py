@@ -118,7 +118,7 @@ def _walk(output: Any, weight: Callable[[], tf.Tensor], rows: int, columns: int)
         first = 0
         for part in layer.input:
             last = first + part.shape[-1]
-            yield from _walk(part, partial(_slice, weight, first, last), rows, columns)
+            yield from _walk(part, partial(lambda *span: weight()[slice(*span)], first, last), rows, columns)
             first = last
     else:
         yield _Group(layer, layer.input if convolution_side(layer) else output, weight, rows, columns)
@@ -127,10 +127,6 @@ def _walk(output: Any, weight: Callable[[], tf.Tensor], rows: int, columns: int)
 def _normalised(layer: keras.layers.BatchNormalization, weight: Callable[[], tf.Tensor]) -> tf.Tensor:
     scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
     return weight() * (scale if layer.gamma is None else scale * layer.gamma)[:, None]
-
-
-def _slice(weight: Callable[[], tf.Tensor], first: int, last: int) -> tf.Tensor:
-    return weight()[first:last]
 
 
 def _repeated(maps: tf.Tensor, rows: int, columns: int) -> tf.Tensor:

@@ -117,13 +117,10 @@ def _incomplete_json(file: BinaryIO, size: int) -> str | None:
     return None
 
 
-def _incomplete_text(file: BinaryIO, _: int) -> str | None:
-    return "no text: it holds zero bytes" if b"\x00" in file.read(1 << 16) else None
-
-
 _INCOMPLETE: dict[str, Callable[[BinaryIO, int], str | None]]
 _INCOMPLETE = {"FITS": _incomplete_fits, "JPEG": _incomplete_jpeg, "JP2": _incomplete_jp2}
-_INCOMPLETE |= {"netCDF": _incomplete_netcdf, "JSON": _incomplete_json, "text": _incomplete_text}
+_INCOMPLETE |= {"netCDF": _incomplete_netcdf, "JSON": _incomplete_json}
+_INCOMPLETE["text"] = lambda file, _: "no text: it holds zero bytes" if b"\x00" in file.read(1 << 16) else None
 _FORMATS = {"FITS": ("FITS",), "JPEG": ("JPEG",), "JP2": ("JP2",), "netCDF": ("netCDF-3", "netCDF-4")}
 #: Kinds of file that can be judged.
 KINDS = tuple(_INCOMPLETE)

@@ -102,10 +102,13 @@ def fit_in_step(
     import keras
     import tensorflow as tf
 
+    from kflare.models.inference import train_by_infer
+
     assert steps is not None
     strategy, together = _here.strategy, model.steps_per_execution
     with strategy.scope():
         twin = keras.models.clone_model(model)
+        train_by_infer(twin)
         for layer in twin.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True

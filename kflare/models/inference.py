@@ -1,8 +1,8 @@
-"""A trained network's answers and their gradients, the same to rounding with half of the multiplications.
+"""A network's answers and their gradients, the same to rounding with half of the multiplications.
 
 The mean of 2×2 cells of a 3×3 convolution is a convolution of 4×4 in steps of two, 16 products for 36, so that what a
-block adds is never made at full resolution; a batch normalisation behind a 1×1 convolution is part of its weights; and
-the gradient of a convolution of one channel, which oneDNN computes as if there were 16, makes 16 of them.
+block adds is never made at full resolution. Once it is trained, a batch normalisation behind a 1×1 convolution is part
+of its weights; and the gradient of a convolution of one channel, which oneDNN computes as of 16, makes 16 of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,17 +11,28 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kflare.models.dense_cnn import GROUPS
+
 
 def maker(tensor: Any) -> Any:
     """The layer that made a symbolic tensor."""
     return tensor._keras_history.operation  # noqa: SLF001 - Keras has no other name for it
 
 
+def train_by_infer(model: keras.Model) -> None:
+    """Let training compute a network on the layers of `build_dense_cnn` by `infer`, in place."""
+    whole = model.call
+    if {*GROUPS} <= {layer.name for layer in model.layers}:
+        model.call = lambda images, training=None, mask=None: (
+            infer(model, images, model.outputs, training=True)[0] if training else whole(images, training, mask)
+        )
+
+
 @tf.autograph.experimental.do_not_convert
-def infer(model: keras.Model, images: tf.Tensor, outputs: Sequence[Any]) -> list[tf.Tensor]:
+def infer(model: keras.Model, images: tf.Tensor, outputs: Sequence[Any], *, training: bool = False) -> list[tf.Tensor]:
     """Values of symbolic tensors of a functional model for its one input (N, H, W, C).
 
-    Gradients flow to `images`, and to an output from those that stand behind it; none flows to weights.
+    Gradients flow to `images`, and to an output from those that stand behind it; to weights in `training` alone.
     """
     known = {id(model.input): images}
 
@@ -33,13 +44,14 @@ def infer(model: keras.Model, images: tf.Tensor, outputs: Sequence[Any]) -> list
     def found(layer: Any, given: Any) -> tf.Tensor:
         if isinstance(layer, keras.layers.AveragePooling2D) and layer.pool_size == layer.strides == (2, 2):
             return halved(given) if layer.padding == "valid" else layer(value(given))
-        if isinstance(layer, keras.layers.BatchNormalization) and convolution_side(before := maker(given)) == 1:
+        normal = isinstance(layer, keras.layers.BatchNormalization) and not training
+        if normal and convolution_side(before := maker(given)) == 1:
             scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon) * (layer.gamma if layer.scale else 1.0)
             y = tf.nn.conv2d(value(before.input), before.kernel * scale, 1, "SAME")
             return tf.nn.bias_add(y, (before.bias - layer.moving_mean) * scale + (layer.beta if layer.center else 0.0))
-        if _of_even_sides(layer) and given.shape[-1] == 1:
+        if not training and _of_even_sides(layer) and given.shape[-1] == 1:
             return tf.nn.bias_add(_of_one_channel(value(given), tf.convert_to_tensor(layer.kernel)), layer.bias)
-        return layer([value(one) for one in given] if isinstance(given, list) else value(given), training=False)
+        return layer([value(one) for one in given] if isinstance(given, list) else value(given), training=training)
 
     def halved(tensor: Any) -> tf.Tensor:
         layer = maker(tensor)

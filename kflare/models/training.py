@@ -27,6 +27,7 @@ from kflare.io.atomic import held_folders, write_whole
 from kflare.io.progress import progress
 from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.cluster import fit_in_step, workers_here
+from kflare.models.inference import train_by_infer
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.contingency import best_threshold
 
@@ -251,6 +252,7 @@ def train(
         together = next(n for n in range(50, 0, -1) if (recipe.steps_per_epoch or 1) % n == 0)
         adam = Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
         loss = WeightedCrossentropy(recipe.class_weights)
+        train_by_infer(model)
         model.compile(optimizer=adam, loss=loss, steps_per_execution=together)
         steps = steps or recipe.steps_per_epoch
         with run.held(), told_epochs(recipe.epochs, steps or 1, done=len(run.epochs)) as told:

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
-from kflare.models.inference import convolution_side, infer
+from kflare.models.inference import convolution_side, infer, train_by_infer
+from kflare.models.pretraining import _readers
+from kflare.models.training import Recipe, TrainingRun, train
 
 pytestmark = pytest.mark.trains
 
@@ -56,6 +58,56 @@ def test_a_convolution_that_nobody_asks_for_is_made_in_steps_of_two():
     # Of the 3×3 convolutions of five blocks: at 64 to 4 pixels, or at half of that.
     assert sides("logits") == [32, 16, 8, 4, 2]
     assert sides("block1_conv3x3", "logits") == [64, 16, 8, 4, 2]
+
+
+def convolution_sides(model, channels, **options):
+    """Of a batch of two, of convolutions of so many channels."""
+    call = tf.function(lambda images: model(images, **options))
+    graph = call.get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]), tf.float32)).graph
+    made = [one.outputs[0].shape for one in graph.get_operations() if one.type == "Conv2D"]
+    return [shape[1] for shape in made if shape[3] == channels]
+
+
+@pytest.mark.parametrize("readers", [False, True])
+def test_training_learns_as_by_layers(readers):
+    rng = np.random.default_rng(3)
+    images = rng.uniform(-1, 1, (4, 128, 128, 1)).astype(np.float32)
+    wanted = rng.normal(0, 1, (4, 32, 32, 4)).astype(np.float32) if readers else np.eye(2)[[0, 1, 1, 0]]
+
+    def trained(by_infer):
+        keras.utils.set_random_seed(5)
+        model = build_dense_cnn((128, 128, 1), growth=5)
+        model = _readers(model) if readers else model
+        if by_infer:
+            train_by_infer(model)
+        model.compile(keras.optimizers.SGD(0.01), "mse" if readers else "categorical_crossentropy")
+        losses = [model.train_on_batch(images, wanted) for _ in range(3)]
+        return losses, model.get_weights(), model.predict(images, verbose=0)
+
+    (losses, weights, answers), (*found, answered) = trained(False), trained(True)
+    assert losses[2] < losses[0]
+    np.testing.assert_allclose(found[0], losses, rtol=1e-5)
+    for one, expected in zip(found[1], weights, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answered, answers, atol=1e-5)
+
+
+def test_what_is_fitted_is_made_in_steps_of_two_and_answers_by_its_layers(tmp_path):
+    images, labels = np.random.default_rng(4).uniform(-1, 1, (2, 128, 128, 1)).astype(np.float32), np.array([0, 1])
+    data = tf.data.Dataset.from_tensors((images, np.eye(2, dtype=np.float32)[labels]))
+    recipe = Recipe(1, 2, 1e-3, patience=1, class_weights=(1.0, 1.0), steps_per_epoch=1)
+    model = build_dense_cnn((128, 128, 1), growth=5)
+    assert convolution_sides(model, 5, training=True) == [64, 32, 16, 8, 4]
+    train(model, data.repeat(), data, labels == 1, recipe=recipe, run=TrainingRun(tmp_path / "run", {}))
+    assert convolution_sides(model, 5, training=True) == [32, 16, 8, 4, 2]
+    assert convolution_sides(model, 5, training=False) == [64, 32, 16, 8, 4]
+
+
+def test_a_network_of_other_layers_is_trained_by_them():
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.AveragePooling2D(2)(keras.layers.Conv2D(5, 3, padding="same")(image)))
+    train_by_infer(model)
+    assert convolution_sides(model, 5, training=True) == [8]
 
 
 @pytest.mark.parametrize("scale", [True, False])

@@ -7,7 +7,7 @@ at hand: the form is that of a producer and of a consumer of the scoreboard (doc
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
@@ -16,10 +16,6 @@ from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, 
 from kflare.operations.publish.pages import render
 from kflare.operations.publish.publication import Publication
 from kflare.operations.records import utc_text
-
-# In the text form a cell that is not known is dashes, so that no column can slip.
-_UNKNOWN: Final = "----"
-_TEXT_CLASSES: Final = ("X", "M", "C")
 
 
 def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
@@ -102,7 +98,7 @@ def xml_text(sent: Mapping[str, Any]) -> str:
 
 def plain_text(sent: Mapping[str, Any]) -> str:
     """A submission as a text table; of several NOAA numbers of a region it takes the first."""
-    return render("ccmc.txt", sent, unknown=_UNKNOWN, cells=_cells)
+    return render("ccmc.txt", sent)
 
 
 def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
@@ -118,8 +114,3 @@ def _ends(probabilities: Mapping[str, Probability]) -> dict[str, dict[str, float
             high = rounded(min(one.calibrated_upper + 1e-4, 1.0), 4)
             found[name] = {"uncertainty_low": rounded(one.calibrated_lower, 4), "uncertainty_high": high}
     return found
-
-
-def _cells(probability: Mapping[str, float]) -> str:
-    known = (f"{probability[name]:.4f}" if name in probability else _UNKNOWN for name in _TEXT_CLASSES)
-    return " ".join(f"{p} {_UNKNOWN} {_UNKNOWN}" for p in known)
