@@ -226,3 +226,11 @@ def test_a_release_is_built_and_checked(tmp_path):
         "CHANGELOG.md knows no version 0.1.9",
         "the README's link leads nowhere on an index: NOTICE",
     ]
+
+
+def test_what_publishes_imports_nothing_that_measures_or_asks():
+    """A fifth of a second of each publication."""
+    seen = "print({'scipy.ndimage', 'skimage', 'grpc'} & set(sys.modules))"
+    code = f"import sys, kflare.operations.publish.publishers\n{seen}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -32,7 +32,11 @@ class CompiledAttribution:
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:
         require_convolution(model, layer)
-        _require_linear_behind(model, layer)
+        names = [operation.name for operation in model.operations]
+        for operation in model.operations[names.index(layer) + 1 :]:
+            if getattr(operation, "activation", None) is keras.activations.relu:
+                why = "so guided backpropagation would change its Grad-CAM: choose the last convolution"
+                raise ModelError(f"a ReLU (`{operation.name}`) follows `{layer}`, {why}")
         self._model = model
         self.guided = guided_copy(model)
         self._exact = ExactCam(self.guided, layer=layer)
@@ -102,11 +106,3 @@ def _grad_cam_plus_plus(score: tf.Tensor, gradient: tf.Tensor, activation: tf.Te
     alpha /= norm + tf.cast(norm == 0.0, tf.float32)
     weight = tf.reduce_sum(tf.nn.relu(first) * alpha, axis=(1, 2), keepdims=True)
     return tf.nn.relu(tf.reduce_sum(weight * activation, axis=-1))
-
-
-def _require_linear_behind(model: keras.Model, layer: str) -> None:
-    names = [operation.name for operation in model.operations]
-    for operation in model.operations[names.index(layer) + 1 :]:
-        if getattr(operation, "activation", None) is keras.activations.relu:
-            why = "so guided backpropagation would change its Grad-CAM: choose the last convolution"
-            raise ModelError(f"a ReLU (`{operation.name}`) follows `{layer}`, {why}")

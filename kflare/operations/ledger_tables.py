@@ -22,7 +22,7 @@ def features_table(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
 
     def of(table: Table, *columns: Any) -> "Sequence[Row[*tuple[Any, ...]]]":
         asked = select(table.c.cycle_id, *columns).join(cycles, cycles.c.cycle_id == table.c.cycle_id)
-        return ask(asked.where(cycles.c.data_time.between(since, until)).order_by(cycles.c.issue))
+        return ask(asked.where(cycles.c.data_time.between(since, until)).order_by(cycles.c.data_time, cycles.c.issue))
 
     key_of = {
         (row.cycle_id, row.number): (row.data_time, row.region, _numbers(row.noaa))

@@ -18,12 +18,12 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 
+import kflare.serving
 from kflare.errors import DataError, SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.observations.quality import POLICIES
 from kflare.operations.forecast import MARKS, RUNGS, MarkBounds, Rung, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
-from kflare.serving import Client
 
 _NEXT: Final = 0.25  # hours from one issue time to the next, at least: they are named to the minute
 
@@ -136,9 +136,10 @@ class ServerSettings(_Section):
         one_per_event(self.region_models, "region", name="server.region_models")
         one_per_event(self.disk_models, "image", name="server.disk_models")
 
-    def client(self, **options: int) -> Client:
+    def client(self, **options: int) -> "kflare.serving.Client":
         """A client of this server."""
-        return Client(self.address, timeout=self.timeout_seconds, ca=self.ca, cert=self.cert, key=self.key, **options)
+        client, seconds = kflare.serving.Client, self.timeout_seconds
+        return client(self.address, timeout=seconds, ca=self.ca, cert=self.cert, key=self.key, **options)
 
 
 @dataclass(frozen=True, config=CHECKED)

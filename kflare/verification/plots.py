@@ -7,8 +7,10 @@ well. Nothing touches pyplot's global state, so figures can be made in threads a
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
+from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
@@ -26,7 +28,9 @@ _GREY, _PALE = "#595959", "#E8E8E8"
 def as_png(figure: Figure) -> bytes:
     """The figure as a PNG file; without the writer's version the same data give the same bytes."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    figure.set_dpi(100)
+    canvas: Any = FigureCanvasAgg(figure)  # whose own `print_figure` draws once more, to lay it out
+    canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

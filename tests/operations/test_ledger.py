@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import create_engine, func, inspect, select, text
+from sqlalchemy import create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
@@ -183,6 +183,27 @@ def test_features_of_past_cycles(ledger: Ledger) -> None:
     assert list(table["noaa"]) == [(13579,), (13579,)]
     assert list(table["time"]) == [pd.Timestamp(ISSUE - timedelta(hours=1)), pd.Timestamp(ISSUE + timedelta(hours=5))]
     assert ledger.features(ISSUE + 9 * SIX, ISSUE + 10 * SIX).empty
+
+
+def test_features_of_a_day_are_found_without_reading_all_cycles(ledger: Ledger) -> None:
+    """In the order of issue times SQLite went through the cycles of ten years."""
+    asked: list[tuple[str, object]] = []
+
+    def keep(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if "features" in statement or "regions" in statement:
+            asked.append((statement, parameters))
+
+    if ledger.engine.dialect.name != "sqlite":
+        pytest.skip("the plan is that of SQLite")
+    event.listen(ledger.engine, "before_cursor_execute", keep)
+    ledger.features(ISSUE - SIX, ISSUE)
+    event.remove(ledger.engine, "before_cursor_execute", keep)
+    assert len(asked) == 2
+    with ledger.engine.connect() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            assert any("ix_cycles_data_time" in row[3] for row in plan), plan
+            assert not any(row[3].startswith("SCAN") for row in plan), plan
 
 
 def test_numbers_of_the_regions_of_now_are_found_by_their_names(ledger: Ledger) -> None:

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
-from kflare.attribution.image_maps import NAMES
 from kflare.errors import DataError, KflareError
 from kflare.io.arrays import Float32Array, FloatArray
 from kflare.io.atomic import write_whole
@@ -25,11 +23,11 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.records import utc_text
-from kflare.regions.vector_field import MAP_SIZE, FullDiskVector
 from kflare.sun.disk import Disk, network_disk
 
 if TYPE_CHECKING:
     from kflare.regions.extraction import Measured
+    from kflare.regions.vector_field import FullDiskVector
 
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"
@@ -107,11 +105,13 @@ def _framed(image: Image.Image, disk: Disk, like: Magnetogram, size: int, how: I
     return image.transform((size, size), Image.Transform.AFFINE, affine, how)
 
 
-def vector_picture(vector: FullDiskVector, *, like: Magnetogram, size: int = MAP_SIZE) -> bytes:
+def vector_picture(vector: "FullDiskVector", *, like: Magnetogram, size: int = _SIZE) -> bytes:
     """The radial field of a vector map on the frame of the magnetogram `like`, JPEG, white +200 G; HARPs outlined.
 
     Nishizuka et al. (2021), Fig. 2: outside the areas of the HARPs the field is 0.
     """
+    from scipy import ndimage
+
     radial, covered, disk = vector.radial_map(size)
     grey = np.where(np.isnan(radial), 0, np.clip((radial / 200 + 1) * 127.5, 0, 255)).astype(np.uint8)
     inner = ndimage.binary_erosion(covered, iterations=2, border_value=True)
@@ -154,6 +154,8 @@ def keep_pictures(
     log: EventLog
 ) -> None:  # fmt: skip
     """Make the pictures of a cycle, from images by source name and `Answers.maps`, by class; log what fails."""
+    from kflare.attribution.image_maps import NAMES
+
     magnetogram, vector = measured.magnetogram, measured.vector
     seen = f"observed {utc_text(magnetogram.time)}"
     made = [DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram), note=seen)]

@@ -56,7 +56,10 @@ def read_inputs(signature: Any, request: Any, admit: Callable[[int, int], None])
     for position, (alias, proto) in enumerate(protos.items()):
         _check_declared(alias, position, proto, signature.inputs[alias])
     shapes = {name: [max(0, dim.size) for dim in proto.tensor_shape.dim] for name, proto in protos.items()}
-    sizes = (math.prod(shape) * _item_bytes(protos[name]) for name, shape in shapes.items())
+    sizes = (
+        math.prod(shape) * (64 if (kind := numpy_type(protos[name].dtype)) is None or kind.hasobject else kind.itemsize)
+        for name, shape in shapes.items()
+    )
     admit(max((shape[0] for shape in shapes.values() if shape), default=1), sum(sizes))
     arrays = {}
     for alias, proto in protos.items():
@@ -177,11 +180,6 @@ def _pixels(image: bytes, row: int) -> int:
         return 2 * (Image.MAX_IMAGE_PIXELS or 0)
     except (OSError, SyntaxError, ValueError, OverflowError, IndexError) as error:
         raise invalid(f"Invalid image: input {_IMAGE} row {row} has no header that tells its size") from error
-
-
-def _item_bytes(proto: Any) -> int:
-    dtype = numpy_type(proto.dtype)
-    return 64 if dtype is None or dtype.hasobject else dtype.itemsize
 
 
 def _names(names: Iterable[str]) -> str:
