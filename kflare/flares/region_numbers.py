@@ -107,8 +107,8 @@ def unassigned_note(times: pd.Series, flares: FlareList) -> str:
         named = flares.table["noaa"][reaches(flares.table["flux"], "C")].notna()
         notes.append(
             f"{flares.source} names the region of {named.sum()} of its {len(named)} flares of class C and above, too "
-            f"few before {unknown} {rows} flare history is not known; give a list with NOAA's region numbers, such as "
-            "SWPC's daily events (kflare fetch flares)"
+            f"few before the times of {unknown} {rows} flare history is not known; give a list with NOAA's region "
+            "numbers, such as SWPC's daily events (kflare fetch flares)"
         )
     if untold := int((~week_told(times, flares)).sum()):
         why = f"{flares.source} does not tell of all the week before {untold}"

@@ -195,6 +195,7 @@ def _fit(classifier: Any, features: Features, observed: BoolArray, class_weights
         raise DataError("the training samples hold one class only, so nothing can be learnt: move the split dates")
     classifier.set_params(class_weight=dict(zip((False, True), class_weights, strict=True)))
     fitted = classifier.fit(features, observed)
+    fitted.n_jobs = 1  # a forest predicts by threads, but warns in a worker of dask that it can start no processes
     return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
 
 

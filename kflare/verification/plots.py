@@ -7,7 +7,6 @@ well. Nothing touches pyplot's global state, so figures can be made in threads a
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,8 +28,8 @@ def as_png(figure: Figure) -> bytes:
     """The figure as a PNG file; without the writer's version the same data give the same bytes."""
     buffer = BytesIO()
     figure.set_dpi(100)
-    canvas: Any = FigureCanvasAgg(figure)  # whose own `print_figure` draws once more, to lay it out
-    canvas.print_png(buffer, metadata={"Software": None})
+    # As `savefig`, which draws once more to lay it out.
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -68,7 +68,9 @@ def test_it_is_said_what_is_not_known_and_what_to_do():
     times = pd.Series([NOON, NOON - pd.Timedelta(days=3), NOON])
     assert unassigned_rows(times, flares).tolist() == [True, False, True]
     note = unassigned_note(times, flares)
-    assert note.startswith("some.csv names the region of 0 of its 1 flares of class C and above, too few before 2 of 3")
+    assert note.startswith(
+        "some.csv names the region of 0 of its 1 flares of class C and above, too few before the times of 2 of 3 rows: "
+    )
     assert "give a list with NOAA's region numbers" in note
     assert unassigned_note(times[1:2], flares) == ""
     with pytest.raises(DataError, match=r"`flares`: some\.csv names the region of 0 of its 1 flares"):

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +39,24 @@ def test_learners_beat_climatology_on_new_samples(learn, samples):
     probability = learn(x[:1500], observed[:1500])(x[1500:])
     assert probability.dtype == np.float32
     assert brier_skill_score(observed[1500:], probability) > 0.2
+
+
+def test_a_forest_in_a_worker_of_dask_says_nothing(samples):
+    """It warned that a worker can start no processes, which it does not."""
+
+    def grown():
+        import warnings
+
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            probability = random_forest(*samples)(samples[0])
+        return probability, [str(one.message) for one in heard]
+
+    cluster = distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        probability, heard = client.submit(grown).result()
+    assert heard == []
+    np.testing.assert_array_equal(probability, random_forest(*samples)(samples[0]))
 
 
 @LEARNERS
