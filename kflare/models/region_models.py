@@ -1,7 +1,7 @@
 """Region models: from a table of active regions to a fitted network, and from that to a published SavedModel."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def region_task(
     names = [feature.name for feature in used]
     clusters = table["region"].astype(str)
     disk = reaches(disk_flux(table["time"], flares), spec.event)
+    statistics = cache(partial(region_event_statistics, table, source.region_flares, flares, spec.event))
 
     def fit(split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True) -> FittedNetwork:
         return fit_region_network(
@@ -68,7 +69,7 @@ def region_task(
         fit,
         lambda split: fit_scaling(table[split.train], used).of_table(table),
         {
-            "event statistics": lambda _: region_event_statistics(table, source.region_flares, flares, spec.event),
+            "event statistics": lambda _: statistics(),  # the same in all folds
             "persistence": lambda _: region_persistence(table, source.region_flares, spec.event),
             "120-day climatology": lambda rate: recent_climatology(table["time"], observed, otherwise=rate),
         },
@@ -86,8 +87,7 @@ def fit_region_network(
 ) -> FittedNetwork:  # fmt: skip
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 
-    `observed` (N,) is whether the region flares within 24 h, `disk` (N,) whether any does; `clusters` its region:
-    samples of a region are resampled together for the intervals.
+    `observed` (N,): whether the region flares within 24 h, `disk` (N,) whether any does; intervals resample `clusters`.
     """
     scaling = fit_scaling(table[split.train], features)
     inputs = scaling.of_table(table)

@@ -88,6 +88,8 @@ def test_a_table_with_histories_of_another_scale_is_refused(listed, regions):
         region_task(model_spec("defn-m"), today, **given)
     task = region_task(model_spec("defn-m"), old, **given)
     assert task.settings["flare_scale"] == "operational"
+    statistics = task.frequencies["event statistics"]  # the longest of the baselines, made once for all folds
+    assert statistics(0.1) is statistics(0.2)
     assert samples_of_region_table(regions, old).table.attrs == {"flare_scale": "operational"}
     # A table that does not say it is taken as it is.
     pd.read_parquet(regions).to_csv(regions.with_suffix(".csv"), index=False)
