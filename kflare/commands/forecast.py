@@ -1,6 +1,7 @@
 """Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish."""
 
 import argparse
+import gc
 import json
 import sys
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ def _verify(ledger: "Ledger", digest: str) -> int:
 
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
+    (gc.disable if args.publish else gc.enable)()  # a publication ends soon: a fifteenth of it was collecting
     from kflare.operations.clock import clock_behind, late_remark, latest_issue, next_issue
     from kflare.operations.running import CycleResult, publish_and_newest, run_once
     from kflare.operations.status import EXIT_STATUS, outcome_of
@@ -79,11 +81,9 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         if not args.issue and (behind := clock_behind(now, settings, newest=None, last=ledger.last_run())):
             raise DataError(behind)
         issue = args.issue or ledger.last_issue(now)
-        cycle = None if issue is None else ledger.cycle(issue)
-        if cycle is None:
+        if issue is None or (cycle := ledger.cycle(issue)) is None:
             raise SettingError(f"the ledger holds no cycle of {issue or 'any issue time'}: run --once first")
-        own = log.of_cycle(cycle.cycle_id)
-        done = CycleResult(cycle, publish_and_newest(cycle, settings, ledger, own, now=now))
+        done = CycleResult(cycle, publish_and_newest(cycle, settings, ledger, log.of_cycle(cycle.cycle_id), now=now))
     else:
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         for late in late_remark(issue, settings, [now]):

@@ -1,7 +1,8 @@
 """Forecasts as cycles make them, on the synthetic Sun: fixtures shared by all tests of this room."""
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,13 @@ from kflare.synthetic.sun import SyntheticSun
 from .toys import combined, write_toys
 
 ISSUE = datetime(2014, 1, 8, 3, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def collecting() -> Iterator[None]:
+    """The command that publishes, whose process ends with it, collects no garbage."""
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
